@@ -1,0 +1,2 @@
+//! Heirloom's manager and supervisor as a library.
+#![forbid(unsafe_code)]

@@ -1,0 +1,4 @@
+//! The `heirloom` command.
+#![forbid(unsafe_code)]
+
+fn main() {}

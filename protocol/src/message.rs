@@ -1,0 +1,350 @@
+//! What is said on the control socket: one enum per direction, one message per packet.
+//!
+//! ```text
+//!  worker                                 manager
+//!    │ Hello, Register{name, tables}         │
+//!    │──────────────────────────────────────►│ Welcome, Registered
+//!    │ Ready                                 │
+//!    │──────────────────────────────────────►│ now a candidate of its tables
+//!    │             Offered{epoch, gift} + ro │
+//!    │◄──────────────────────────────────────│ find-me answered with this worker
+//!    │ Accept{epoch}   (or Decline)          │
+//!    │──────────────────────────────────────►│ nobody else can write (lease), epoch stored
+//!    │                   Granted{epoch} + rw │
+//!    │◄──────────────────────────────────────│ from here on only this worker's word or death moves it
+//!    │ Release{epoch}                        │
+//!    │──────────────────────────────────────►│ unmapped before it was said; the lease proves it
+//! ```
+//!
+//! The encoding is postcard's; a message is at most [`MAX_MESSAGE_BYTES`] long, and one that does not decode, or has
+//! bytes left over, ends the connection with an error that says so (contract 6).
+
+use serde::{Deserialize, Serialize};
+
+/// The version of this protocol; the first message of each side carries it.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// No message is longer. The kernel's own limit for a packet is 212,960 bytes (rule H18).
+pub const MAX_MESSAGE_BYTES: usize = 128 * 1024;
+
+/// Longest name of a table or a worker, in bytes.
+pub const MAX_NAME_BYTES: usize = 128;
+
+/// Most bytes of gift data, as JSON.
+pub const MAX_GIFT_BYTES: usize = 64 * 1024;
+
+/// What a client says to the manager.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Request {
+    /// The first message of a connection.
+    Hello {
+        /// [`PROTOCOL_VERSION`] of the sender.
+        version: u16,
+    },
+    /// This connection is a worker of that name. Answered by [`Event::Registered`] or [`Event::Refused`].
+    Register {
+        /// The worker's name; several processes may share it.
+        name: String,
+    },
+    /// The worker has an heir for that table. May be said before and after [`Request::Ready`].
+    Heir {
+        /// The table's id.
+        table: String,
+    },
+    /// The worker can take the tables it has heirs for, from now on.
+    Ready,
+    /// The worker takes the table that was offered.
+    Accept {
+        /// The table's id.
+        table: String,
+        /// The epoch of the offer.
+        epoch: u64,
+    },
+    /// The worker does not take the table that was offered.
+    Decline {
+        /// The table's id.
+        table: String,
+        /// The epoch of the offer.
+        epoch: u64,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// The worker has unmapped the table and gives it back.
+    Release {
+        /// The table's id.
+        table: String,
+        /// The epoch of the ownership that ends.
+        epoch: u64,
+    },
+    /// A reader asks for a table. Answered by [`Event::Opened`] with a read-only descriptor.
+    Open {
+        /// Chosen by the client, repeated in the answer.
+        request: u32,
+        /// The table's id.
+        table: String,
+    },
+    /// Asks the owner, through the manager, to give a table up. Answered by [`Event::Done`].
+    Recall {
+        /// Chosen by the client, repeated in the answer.
+        request: u32,
+        /// The table's id.
+        table: String,
+    },
+    /// Asks for the status of everything. Answered by one or more [`Event::Status`].
+    Status {
+        /// Chosen by the client, repeated in the answers.
+        request: u32,
+    },
+    /// The supervisor (and nobody else) says how its children are.
+    Children {
+        /// All of them, in the order of the configuration.
+        children: Vec<ChildStatus>,
+    },
+}
+
+/// What the manager says to a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Event {
+    /// The answer to [`Request::Hello`].
+    Welcome {
+        /// [`PROTOCOL_VERSION`] of the manager.
+        version: u16,
+        /// The manager's process id, for messages to people.
+        manager_pid: u32,
+    },
+    /// The answer to [`Request::Register`].
+    Registered,
+    /// A request was not carried out.
+    Refused {
+        /// The request's number, where it had one.
+        request: Option<u32>,
+        /// What kind of refusal this is, for programs.
+        why: Refusal,
+        /// What happened, to what, and what to do, for people.
+        message: String,
+    },
+    /// The worker may have this table; a read-only descriptor comes along (the bequest is read there).
+    Offered {
+        /// The table's id.
+        table: String,
+        /// The epoch it would own.
+        epoch: u64,
+        /// The gift data of the configuration, as JSON; empty where there is none.
+        gift: String,
+        /// Why the table changes hands.
+        reason: TransferReason,
+        /// How long the offer stands, in milliseconds.
+        expires_in_ms: u64,
+    },
+    /// The table is the worker's; a fresh read-write descriptor comes along.
+    Granted {
+        /// The table's id.
+        table: String,
+        /// The epoch it owns.
+        epoch: u64,
+    },
+    /// The offer of that epoch does not stand any more.
+    Withdrawn {
+        /// The table's id.
+        table: String,
+        /// The epoch of the offer.
+        epoch: u64,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// The owner is asked to release the table.
+    Recalled {
+        /// The table's id.
+        table: String,
+        /// The epoch it owns.
+        epoch: u64,
+        /// When the recall is withdrawn, in milliseconds from now.
+        deadline_ms: u64,
+    },
+    /// The worker's ownership is over: its handle writes nothing any more.
+    Fenced {
+        /// The table's id.
+        table: String,
+        /// The epoch that is over.
+        epoch: u64,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// The answer to [`Request::Open`]; a read-only descriptor comes along.
+    Opened {
+        /// The number of the request.
+        request: u32,
+        /// The table's id.
+        table: String,
+    },
+    /// A request without another answer was carried out.
+    Done {
+        /// The number of the request.
+        request: u32,
+    },
+    /// A piece of the answer to [`Request::Status`]: JSON of [`Status`], cut where a message would grow too long.
+    Status {
+        /// The number of the request.
+        request: u32,
+        /// The next piece of the JSON text.
+        piece: String,
+        /// Whether more pieces follow.
+        more: bool,
+    },
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The two sides speak different versions of the protocol.
+    Version,
+    /// A message that is malformed, too long, or makes no sense in this state.
+    Malformed,
+    /// The configuration does not grant this to the sender's user.
+    NotPermitted,
+    /// The configuration knows no such table.
+    UnknownTable,
+    /// The configuration knows no such worker.
+    UnknownWorker,
+    /// The epoch is not that of the offer or ownership that the manager knows.
+    StaleEpoch,
+    /// The table is not in a state for this.
+    NotNow,
+    /// A limit of the manager is reached.
+    TooMany,
+}
+
+/// Why a table changes hands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TransferReason {
+    /// The table has had no owner since it was created (or the manager started).
+    First,
+    /// The last owner died.
+    Died {
+        /// Its process id.
+        pid: u32,
+        /// How, where the kernel or the supervisor has said so.
+        how: Option<String>,
+    },
+    /// The last owner gave it back.
+    Released {
+        /// Its process id.
+        pid: u32,
+    },
+    /// The last owner gave it back because it was asked to.
+    Recalled {
+        /// Its process id.
+        pid: u32,
+    },
+}
+
+/// Everything that `heirloom status` shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The manager's process id.
+    pub manager_pid: u32,
+    /// How long it has been running, in milliseconds.
+    pub uptime_ms: u64,
+    /// All tables, in the order of the configuration.
+    pub tables: Vec<TableStatus>,
+    /// The registered workers.
+    pub workers: Vec<WorkerStatus>,
+    /// The supervisor's children, in the order of the configuration; empty without a supervisor.
+    pub children: Vec<ChildStatus>,
+    /// What the machine lacks, and other things a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// One table in [`Status`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableStatus {
+    /// The table's id.
+    pub id: String,
+    /// `set`, ...
+    pub kind: String,
+    /// Number of entries.
+    pub entries: u64,
+    /// Memory in use, in bytes.
+    pub bytes: u64,
+    /// The table's limit, in bytes.
+    pub max_bytes: u64,
+    /// The last commit.
+    pub version: u64,
+    /// The last ownership.
+    pub epoch: u64,
+    /// `unowned`, `offered`, `owned`, `reclaiming`, `stuck`.
+    pub state: String,
+    /// Why it is in that state, where that needs a word.
+    pub detail: Option<String>,
+    /// Who has it.
+    pub owner: Option<OwnerStatus>,
+    /// Number of transfers since the manager started.
+    pub handoffs: u64,
+    /// The last transfer, stage by stage.
+    pub last_handoff: Option<HandoffStatus>,
+}
+
+/// The owner in [`TableStatus`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerStatus {
+    /// The worker's name.
+    pub name: String,
+    /// Its process id.
+    pub pid: u32,
+}
+
+/// The stages of a transfer, in microseconds from the notice of the last owner's death or release.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandoffStatus {
+    /// Why the table changed hands, in words.
+    pub reason: String,
+    /// Until the kernel confirmed that nobody can write.
+    pub unwritable_us: u64,
+    /// Until the commit in flight was recovered.
+    pub recovered_us: u64,
+    /// Until the offer was sent.
+    pub offered_us: u64,
+    /// Until it was accepted.
+    pub accepted_us: u64,
+    /// Until the write handle was sent.
+    pub granted_us: u64,
+    /// What recovery found: `clean`, `log_discarded` or `reapplied`.
+    pub recovery: String,
+}
+
+/// One registered worker in [`Status`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Its name.
+    pub name: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Whether it has said that it is ready.
+    pub ready: bool,
+    /// The tables it has heirs for.
+    pub heirs: Vec<String>,
+    /// The tables it owns.
+    pub owns: Vec<String>,
+}
+
+/// One child of the supervisor in [`Status`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildStatus {
+    /// Name in the configuration.
+    pub name: String,
+    /// Which of its instances, from 1.
+    pub instance: u32,
+    /// Its process id, while it runs.
+    pub pid: Option<u32>,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// `starting`, `running`, `backing_off`, `crash_loop`, `stopping`, `stopped`.
+    pub state: String,
+    /// How it ended last, where it has.
+    pub last_exit: Option<String>,
+}

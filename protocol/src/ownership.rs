@@ -1,0 +1,1 @@
+//! Who owns a table: a pure state machine, `(state, input) -> (state, effects)`.

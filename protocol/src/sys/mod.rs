@@ -1,0 +1,1 @@
+//! The system calls of Heirloom: segments, peers, sockets, memory limits (rules H of the design).

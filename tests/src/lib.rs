@@ -1,0 +1,2 @@
+//! Tests and comparisons that need several processes.
+#![forbid(unsafe_code)]

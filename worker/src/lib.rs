@@ -1,0 +1,2 @@
+//! What a program links to own, inherit and read Heirloom tables.
+#![forbid(unsafe_code)]
