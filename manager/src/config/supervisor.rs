@@ -1,0 +1,69 @@
+//! `[supervisor]` and `[manager]`: the settings of the two processes of our own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How the supervisor treats its children.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SupervisorConfig {
+    /// Which children are started again when one ends.
+    pub strategy: Strategy,
+    /// How many restarts of one child within [`period`](Self::period) are accepted; one more is a crash loop.
+    pub intensity: u32,
+    /// The sliding window that [`intensity`](Self::intensity) counts in.
+    pub period: Duration,
+    /// After how long a child in a crash loop is tried once more; `None` where only an operator's restart does.
+    pub crash_loop_retry: Option<Duration>,
+    /// Where the control socket is, as an absolute path; `None` for the default place.
+    pub socket: Option<PathBuf>,
+}
+
+impl Default for SupervisorConfig {
+    fn default() -> Self {
+        Self {
+            strategy: Strategy::OneForOne,
+            intensity: 5,
+            period: Duration::from_secs(10),
+            crash_loop_retry: Some(Duration::from_secs(60)),
+            socket: None,
+        }
+    }
+}
+
+/// Which children are started again when one of them ends and is to be restarted (OTP's strategies).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Strategy {
+    /// That child alone.
+    OneForOne,
+    /// That child and all that were started after it.
+    RestForOne,
+    /// All of them.
+    OneForAll,
+}
+
+/// How long the manager waits for others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ManagerConfig {
+    /// How long a worker that broke the contract (connection closed while it lives, table released but still
+    /// mapped) is left alone before it is killed.
+    pub grace: Duration,
+    /// How long an offered table waits for the worker's answer.
+    pub offer_timeout: Duration,
+    /// How long an owner that was asked for its table has before the recall is withdrawn.
+    pub recall_timeout: Duration,
+    /// How long the supervisor waits for the manager to stop before it kills it.
+    pub shutdown: Duration,
+}
+
+impl Default for ManagerConfig {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(5),
+            offer_timeout: Duration::from_secs(5),
+            recall_timeout: Duration::from_secs(30),
+            shutdown: Duration::from_secs(10),
+        }
+    }
+}
