@@ -1,5 +1,6 @@
-//! Heirloom's manager and supervisor as a library.
+//! Heirloom's manager and supervisor as a library, and its command line.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 pub mod supervisor;

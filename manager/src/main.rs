@@ -1,4 +1,8 @@
-//! The `heirloom` command.
+//! The `heirloom` command; all of it is in [`heirloom_manager::cli`].
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    heirloom_manager::cli::main()
+}

@@ -1,0 +1,20 @@
+//! `heirloom manager --config FILE` (hidden): the manager, as the supervisor starts it.
+
+use super::{Outcome, logging};
+use crate::config::Config;
+use std::path::PathBuf;
+
+/// The manager process; the supervisor starts it, and passes the listening socket down
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The configuration
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub(super) fn run(args: &Args, socket: Option<PathBuf>) -> Outcome {
+    logging::start("info");
+    let config = Config::load(&args.config)?;
+    let _ = (config, socket);
+    Err("the manager is not there yet".into())
+}

@@ -1,0 +1,24 @@
+//! Standard output and standard error, written so that a reader that goes away is an error value, not a panic.
+
+use std::error::Error;
+use std::io::{self, Write};
+
+/// Writes `text` and a line break to standard output.
+///
+/// # Errors
+/// What the operating system says; [`is_broken_pipe`] tells the harmless case.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// Writes a line to standard error. There is nowhere to report that this failed.
+pub(super) fn complain(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Whether an error is that nobody reads our output any more.
+pub(super) fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

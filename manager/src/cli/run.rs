@@ -1,0 +1,19 @@
+//! `heirloom run FILE`: the supervisor, with the manager and the workers as its children.
+
+use super::{Outcome, logging};
+use crate::config::Config;
+use std::path::PathBuf;
+
+/// Start the manager and the workers of a configuration, and keep them running
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The configuration
+    file: PathBuf,
+}
+
+pub(super) fn run(args: Args, socket: Option<PathBuf>) -> Outcome {
+    let config = Config::load(&args.file)?;
+    logging::start("info");
+    let _ = (config, socket);
+    Err("the supervisor is not there yet".into())
+}
