@@ -1,1 +1,0 @@
-//! Who owns a table: a pure state machine, `(state, input) -> (state, effects)`.

@@ -1,0 +1,263 @@
+//! One test for each way in which the peers lose a table, or give it to two, and for each arrow of the diagram.
+
+use super::{Effect, Input, Ownership, RecallEnd, State, Timer, WorkerId};
+use crate::message::TransferReason;
+
+const A: WorkerId = WorkerId { registration: 1, pid: 101 };
+const B: WorkerId = WorkerId { registration: 2, pid: 102 };
+
+/// The machine and all that it wanted done by the last input.
+struct Run {
+    table: Ownership,
+    effects: Vec<Effect>,
+}
+
+impl Run {
+    fn new() -> Self {
+        Self { table: Ownership::new(0), effects: vec![] }
+    }
+
+    fn then(mut self, input: Input) -> Self {
+        (self.table, self.effects) = self.table.step(input);
+        self
+    }
+
+    /// Offered to the worker, accepted, proven, stored: granted.
+    fn granted(self, worker: WorkerId, epoch: u64) -> Self {
+        self.then(Input::Found { worker })
+            .then(Input::Accepted { worker, epoch })
+            .wants(&[Effect::Prove])
+            .then(Input::Unwritable)
+            .wants(&[Effect::Store { worker, epoch }])
+            .then(Input::Stored { epoch })
+            .wants(&[Effect::Grant { to: worker, epoch }])
+            .is("owned")
+    }
+
+    /// The state's word; panics with the whole state otherwise.
+    fn is(self, word: &str) -> Self {
+        assert_eq!(self.table.word(), word, "{:?}", self.table);
+        self
+    }
+
+    fn wants(self, effects: &[Effect]) -> Self {
+        assert_eq!(self.effects, effects, "{:?}", self.table);
+        self
+    }
+}
+
+fn died(worker: WorkerId) -> Input {
+    Input::Died { worker, how: None }
+}
+
+#[test]
+fn a_killed_owner_is_followed_by_the_next() {
+    let why = TransferReason::Died { pid: A.pid, how: None };
+    Run::new()
+        .granted(A, 1)
+        .then(died(A))
+        .wants(&[Effect::Arm { timer: Timer::Reclaim, epoch: 1 }, Effect::Prove])
+        .then(Input::Unwritable)
+        .wants(&[Effect::Recover])
+        .then(Input::Recovered)
+        .wants(&[Effect::AskFindMe])
+        .is("unowned")
+        .then(Input::Found { worker: B })
+        .wants(&[Effect::Offer { to: B, epoch: 2, why }, Effect::Arm { timer: Timer::Offer, epoch: 2 }]);
+}
+
+#[test]
+fn a_candidate_that_is_already_dying_costs_nothing() {
+    Run::new()
+        .then(Input::Found { worker: A })
+        .then(died(A))
+        .wants(&[Effect::AskFindMe])
+        .is("unowned")
+        .granted(B, 2);
+}
+
+#[test]
+fn a_candidate_that_dies_after_accepting_costs_nothing() {
+    let accepted = || Run::new().then(Input::Found { worker: A }).then(Input::Accepted { worker: A, epoch: 1 });
+    accepted().then(died(A)).wants(&[Effect::AskFindMe]).granted(B, 2);
+    accepted().then(Input::Unwritable).then(died(A)).wants(&[Effect::AskFindMe]).granted(B, 2);
+}
+
+#[test]
+fn the_epoch_is_stored_before_the_grant_is_sent() {
+    Run::new()
+        .then(Input::Found { worker: A })
+        .then(Input::Accepted { worker: A, epoch: 1 })
+        .then(Input::Stored { epoch: 1 })
+        .wants(&[])
+        .then(Input::Unwritable)
+        .wants(&[Effect::Store { worker: A, epoch: 1 }]);
+}
+
+#[test]
+fn who_does_not_take_the_table_is_passed_over() {
+    Run::new()
+        .then(Input::Found { worker: A })
+        .then(Input::Declined { worker: A, epoch: 1 })
+        .wants(&[Effect::PassOver { worker: A }, Effect::AskFindMe])
+        .is("unowned");
+    let slow = "the offer was not answered in its time";
+    Run::new()
+        .then(Input::Found { worker: A })
+        .then(Input::Elapsed { timer: Timer::Offer, epoch: 1 })
+        .wants(&[
+            Effect::Withdraw { from: A, epoch: 1, why: slow },
+            Effect::PassOver { worker: A },
+            Effect::AskFindMe,
+        ])
+        .granted(B, 2);
+}
+
+#[test]
+fn an_acceptance_that_comes_too_late_is_refused() {
+    let run = Run::new()
+        .then(Input::Found { worker: A })
+        .then(Input::Elapsed { timer: Timer::Offer, epoch: 1 })
+        .then(Input::Found { worker: B })
+        .then(Input::Accepted { worker: A, epoch: 1 });
+    assert!(matches!(run.effects[..], [Effect::Withdraw { from: A, epoch: 1, .. }]), "{:?}", run.effects);
+    run.is("offered").then(Input::Accepted { worker: B, epoch: 2 }).wants(&[Effect::Prove]);
+}
+
+#[test]
+fn a_release_of_an_older_epoch_or_by_another_changes_nothing() {
+    for (worker, epoch) in [(A, 0), (A, 2), (B, 1)] {
+        let run = Run::new().granted(A, 1).then(Input::Released { worker, epoch });
+        assert!(matches!(run.effects[..], [Effect::Fence { .. }]), "{:?}", run.effects);
+        run.is("owned");
+    }
+}
+
+#[test]
+fn a_release_moves_the_table_only_when_nobody_can_write() {
+    Run::new()
+        .granted(A, 1)
+        .then(Input::Released { worker: A, epoch: 1 })
+        .then(Input::StillWritable { held_by: "process 101".to_owned() })
+        .wants(&[Effect::Arm { timer: Timer::ProveAgain, epoch: 1 }])
+        .is("reclaiming")
+        .then(Input::Found { worker: B })
+        .wants(&[])
+        .then(Input::Elapsed { timer: Timer::ProveAgain, epoch: 1 })
+        .wants(&[Effect::Prove])
+        .then(Input::Unwritable)
+        .then(Input::Recovered)
+        .granted(B, 2);
+}
+
+#[test]
+fn who_stays_mapped_after_a_release_is_killed_after_the_grace() {
+    let run = Run::new()
+        .granted(A, 1)
+        .then(Input::Released { worker: A, epoch: 1 })
+        .then(Input::StillWritable { held_by: "process 101".to_owned() })
+        .then(Input::Elapsed { timer: Timer::Reclaim, epoch: 1 });
+    assert!(matches!(run.effects[..], [Effect::Fence { .. }, Effect::Kill { worker: A, .. }]));
+    let run = run.is("stuck").then(Input::NotKilled { why: "not permitted".to_owned() }).is("stuck");
+    let detail = run.table.detail().unwrap();
+    assert!(detail.contains("process 101") && detail.contains("not permitted"), "{detail}");
+    run.then(died(A)).wants(&[Effect::Prove]).then(Input::Unwritable).wants(&[Effect::Recover]);
+}
+
+#[test]
+fn a_closed_connection_kills_after_the_grace_and_moves_nothing() {
+    let run = Run::new()
+        .granted(A, 1)
+        .then(Input::Disconnected { worker: A })
+        .wants(&[Effect::Arm { timer: Timer::Connection, epoch: 1 }])
+        .is("owned")
+        .then(Input::Found { worker: B })
+        .wants(&[])
+        .then(Input::Elapsed { timer: Timer::Connection, epoch: 1 });
+    assert!(matches!(run.effects[..], [Effect::Arm { .. }, Effect::Kill { worker: A, .. }]));
+    run.is("owned")
+        .then(Input::Elapsed { timer: Timer::Connection, epoch: 1 })
+        .is("stuck")
+        .then(died(A))
+        .then(Input::Unwritable)
+        .then(Input::Recovered)
+        .granted(B, 2);
+}
+
+#[test]
+fn a_kill_that_is_not_permitted_is_told_and_the_table_waits() {
+    Run::new()
+        .granted(A, 1)
+        .then(Input::Disconnected { worker: A })
+        .then(Input::Elapsed { timer: Timer::Connection, epoch: 1 })
+        .then(Input::NotKilled { why: "not permitted".to_owned() })
+        .is("stuck")
+        .then(Input::Unwritable)
+        .then(Input::Recovered)
+        .is("stuck");
+}
+
+#[test]
+fn a_forked_child_that_can_write_keeps_the_table_from_everybody() {
+    Run::new()
+        .granted(A, 1)
+        .then(died(A))
+        .then(Input::StillWritable { held_by: "process 103".to_owned() })
+        .then(Input::Recovered)
+        .is("reclaiming")
+        .then(Input::Elapsed { timer: Timer::Reclaim, epoch: 1 })
+        .is("stuck")
+        .then(Input::Elapsed { timer: Timer::ProveAgain, epoch: 1 })
+        .then(Input::Unwritable)
+        .then(Input::Recovered)
+        .is("unowned");
+}
+
+#[test]
+fn a_table_that_became_writable_during_an_offer_is_recovered_again() {
+    let run = Run::new()
+        .then(Input::Found { worker: A })
+        .then(Input::Accepted { worker: A, epoch: 1 })
+        .then(Input::StillWritable { held_by: "process 103".to_owned() });
+    assert!(matches!(
+        run.effects[..],
+        [Effect::Withdraw { from: A, epoch: 1, .. }, Effect::Arm { .. }, Effect::Prove]
+    ));
+    run.then(Input::Unwritable).wants(&[Effect::Recover]).then(Input::Recovered).granted(A, 2);
+}
+
+#[test]
+fn a_recall_ends_with_the_release_or_with_its_time() {
+    let recalled = || Run::new().granted(A, 1).then(Input::RecallWanted);
+    let run = recalled()
+        .wants(&[Effect::Recall { from: A, epoch: 1 }, Effect::Arm { timer: Timer::Recall, epoch: 1 }])
+        .then(Input::Released { worker: A, epoch: 1 });
+    assert!(run.effects.contains(&Effect::RecallOver { end: RecallEnd::TakenBack }));
+    let why = TransferReason::Recalled { pid: A.pid };
+    assert!(matches!(run.table.state(), State::Reclaiming { why: w, .. } if *w == why));
+
+    recalled()
+        .then(Input::Elapsed { timer: Timer::Recall, epoch: 1 })
+        .wants(&[Effect::RecallOver { end: RecallEnd::Unanswered }])
+        .is("owned");
+    Run::new().then(Input::RecallWanted).wants(&[Effect::RecallOver { end: RecallEnd::NobodyOwns }]);
+}
+
+#[test]
+fn a_corrupt_segment_stays_with_the_manager() {
+    let run = Run::new()
+        .granted(A, 1)
+        .then(died(A))
+        .then(Input::Unwritable)
+        .then(Input::Unrecoverable { why: "the log is cut".to_owned() })
+        .is("stuck")
+        .then(Input::Found { worker: B })
+        .wants(&[]);
+    assert_eq!(run.table.detail().as_deref(), Some("it cannot be recovered: the log is cut"));
+}
+
+#[test]
+fn a_restarted_manager_goes_on_above_the_epoch_of_the_header() {
+    let (table, effects) = Ownership::new(7).step(Input::Found { worker: A });
+    assert!(matches!(table.state(), State::Offered { epoch: 8, .. }), "{effects:?}");
+}

@@ -1,0 +1,298 @@
+//! The transitions: one function per state, each a match over every input.
+
+use super::{Effect, Input, Link, Offer, Ownership, RecallEnd, Reclaim, State, Timer, WorkerId};
+use crate::message::TransferReason;
+
+const STALE_OFFER: &str = "no such offer stands";
+const STALE_OWNERSHIP: &str = "that ownership is over";
+
+impl Ownership {
+    /// One step. The effects are to be carried out in their order.
+    #[must_use]
+    pub fn step(self, input: Input) -> (Self, Vec<Effect>) {
+        let highest = self.epoch;
+        let (state, effects) = match self.state {
+            State::Unowned { why } => unowned(why, highest, input),
+            State::Offered { to, epoch, why, offer } => offered(to, epoch, why, offer, input),
+            State::Owned { by, epoch, link, recalled } => owned(Owned { by, epoch, link, recalled }, input),
+            State::Reclaiming { from, epoch, why, reclaim } => reclaiming(from, epoch, why, reclaim, input),
+        };
+        // Only an offer has a new epoch, and that is used up whatever becomes of the offer.
+        let epoch = match state {
+            State::Offered { epoch, .. } => epoch,
+            State::Unowned { .. } | State::Owned { .. } | State::Reclaiming { .. } => highest,
+        };
+        (Self { state, epoch }, effects)
+    }
+}
+
+type Step = (State, Vec<Effect>);
+
+fn unowned(why: TransferReason, last_epoch: u64, input: Input) -> Step {
+    match input {
+        Input::Wake => (State::Unowned { why }, vec![Effect::AskFindMe]),
+        Input::Found { worker } => {
+            let epoch = last_epoch + 1;
+            let effects = vec![
+                Effect::Offer { to: worker, epoch, why: why.clone() },
+                Effect::Arm { timer: Timer::Offer, epoch },
+            ];
+            (State::Offered { to: worker, epoch, why, offer: Offer::Sent }, effects)
+        }
+        Input::Accepted { .. }
+        | Input::Declined { .. }
+        | Input::Released { .. }
+        | Input::RecallWanted
+        | Input::Died { .. }
+        | Input::Disconnected { .. }
+        | Input::Unwritable
+        | Input::StillWritable { .. }
+        | Input::Recovered
+        | Input::Unrecoverable { .. }
+        | Input::Stored { .. }
+        | Input::NotKilled { .. }
+        | Input::Elapsed { .. } => (State::Unowned { why }, answer_stale(&input)),
+    }
+}
+
+fn offered(to: WorkerId, epoch: u64, why: TransferReason, offer: Offer, input: Input) -> Step {
+    // The candidate has nothing but a read-only descriptor yet: whatever becomes of it, the table is with us.
+    let unowned = |why, mut effects: Vec<Effect>| {
+        effects.push(Effect::AskFindMe);
+        (State::Unowned { why }, effects)
+    };
+    match input {
+        Input::Accepted { worker, epoch: of } if (worker, of, offer) == (to, epoch, Offer::Sent) => {
+            (State::Offered { to, epoch, why, offer: Offer::Accepted }, vec![Effect::Prove])
+        }
+        Input::Declined { worker, epoch: of } if (worker, of, offer) == (to, epoch, Offer::Sent) => {
+            unowned(why, vec![Effect::PassOver { worker: to }])
+        }
+        Input::Died { worker, .. } | Input::Disconnected { worker } if worker == to => unowned(why, vec![]),
+        Input::Unwritable if offer == Offer::Accepted => {
+            let stored = State::Offered { to, epoch, why, offer: Offer::Proven };
+            (stored, vec![Effect::Store { worker: to, epoch }])
+        }
+        // Nobody could write when the table was taken back; now somebody that we do not know can, and may have. So
+        // the taking back starts again, recovery included. There is nobody that may be killed for it.
+        Input::StillWritable { .. } if offer == Offer::Accepted => {
+            let writable = "somebody else can write to the table";
+            let (state, mut effects) = reclaim(None, epoch, why);
+            effects.insert(0, Effect::Withdraw { from: to, epoch, why: writable });
+            (state, effects)
+        }
+        Input::Stored { epoch: of } if (of, offer) == (epoch, Offer::Proven) => {
+            let owned = State::Owned { by: to, epoch, link: Link::Connected, recalled: false };
+            (owned, vec![Effect::Grant { to, epoch }])
+        }
+        // Once it is accepted, what comes next is ours to do.
+        Input::Elapsed { timer: Timer::Offer, epoch: of } if (of, offer) == (epoch, Offer::Sent) => {
+            let too_slow = "the offer was not answered in its time";
+            let withdraw = Effect::Withdraw { from: to, epoch, why: too_slow };
+            unowned(why, vec![withdraw, Effect::PassOver { worker: to }])
+        }
+        Input::Wake
+        | Input::Found { .. }
+        | Input::Accepted { .. }
+        | Input::Declined { .. }
+        | Input::Released { .. }
+        | Input::RecallWanted
+        | Input::Died { .. }
+        | Input::Disconnected { .. }
+        | Input::Unwritable
+        | Input::StillWritable { .. }
+        | Input::Recovered
+        | Input::Unrecoverable { .. }
+        | Input::Stored { .. }
+        | Input::NotKilled { .. }
+        | Input::Elapsed { .. } => (State::Offered { to, epoch, why, offer }, answer_stale(&input)),
+    }
+}
+
+/// The parts of [`State::Owned`].
+struct Owned {
+    by: WorkerId,
+    epoch: u64,
+    link: Link,
+    recalled: bool,
+}
+
+fn owned(owned: Owned, input: Input) -> Step {
+    let Owned { by, epoch, link, recalled } = owned;
+    let stays = |link, recalled, effects| (State::Owned { by, epoch, link, recalled }, effects);
+    match input {
+        // The two ways a table is taken back, and there is no third (rule H8).
+        Input::Released { worker, epoch: of } if (worker, of) == (by, epoch) => {
+            let why = match recalled {
+                true => TransferReason::Recalled { pid: by.pid },
+                false => TransferReason::Released { pid: by.pid },
+            };
+            taken_back(by, epoch, why, recalled)
+        }
+        Input::Died { worker, how } if worker == by => {
+            taken_back(by, epoch, TransferReason::Died { pid: by.pid, how }, recalled)
+        }
+        Input::RecallWanted if recalled => stays(link, recalled, vec![]),
+        Input::RecallWanted => {
+            let recall = Effect::Recall { from: by, epoch };
+            stays(link, true, vec![recall, Effect::Arm { timer: Timer::Recall, epoch }])
+        }
+        Input::Elapsed { timer: Timer::Recall, epoch: of } if recalled && of == epoch => {
+            stays(link, false, vec![Effect::RecallOver { end: RecallEnd::Unanswered }])
+        }
+        Input::Disconnected { worker } if worker == by && link == Link::Connected => {
+            stays(Link::Lost, recalled, vec![Effect::Arm { timer: Timer::Connection, epoch }])
+        }
+        Input::Elapsed { timer: Timer::Connection, epoch: of } if of == epoch => match link {
+            Link::Connected => stays(link, recalled, vec![]),
+            Link::Lost => {
+                let why = "its connection closed while it owned a table";
+                let kill = Effect::Kill { worker: by, why };
+                let killed = Link::Killed { stuck: None };
+                stays(killed, recalled, vec![Effect::Arm { timer: Timer::Connection, epoch }, kill])
+            }
+            Link::Killed { stuck } => {
+                let stuck = stuck.or(Some("it has not been torn down since it was killed".to_owned()));
+                stays(Link::Killed { stuck }, recalled, vec![])
+            }
+        },
+        Input::NotKilled { why } if matches!(link, Link::Killed { .. }) => {
+            stays(Link::Killed { stuck: Some(why) }, recalled, vec![])
+        }
+        Input::Wake
+        | Input::Found { .. }
+        | Input::Accepted { .. }
+        | Input::Declined { .. }
+        | Input::Released { .. }
+        | Input::Died { .. }
+        | Input::Disconnected { .. }
+        | Input::Unwritable
+        | Input::StillWritable { .. }
+        | Input::Recovered
+        | Input::Unrecoverable { .. }
+        | Input::Stored { .. }
+        | Input::NotKilled { .. }
+        | Input::Elapsed { .. } => {
+            let effects = match input {
+                // Said twice: the grant answers both.
+                Input::Accepted { worker, epoch: of } if (worker, of) == (by, epoch) => vec![],
+                _ => answer_stale(&input),
+            };
+            stays(link, recalled, effects)
+        }
+    }
+}
+
+fn reclaiming(
+    from: Option<WorkerId>,
+    epoch: u64,
+    why: TransferReason,
+    reclaim: Reclaim,
+    input: Input,
+) -> Step {
+    let stays = |why, reclaim, effects| (State::Reclaiming { from, epoch, why, reclaim }, effects);
+    match (input, reclaim) {
+        (Input::Unwritable, Reclaim::Proving { .. }) => {
+            stays(why, Reclaim::Recovering, vec![Effect::Recover])
+        }
+        (Input::StillWritable { held_by }, Reclaim::Proving { overdue, .. }) => {
+            let proving = Reclaim::Proving { held_by: Some(held_by), overdue };
+            stays(why, proving, vec![Effect::Arm { timer: Timer::ProveAgain, epoch }])
+        }
+        (Input::Elapsed { timer: Timer::ProveAgain, epoch: of }, reclaim @ Reclaim::Proving { .. })
+            if of == epoch =>
+        {
+            stays(why, reclaim, vec![Effect::Prove])
+        }
+        // What it held goes with it: no need to wait for the next try.
+        (Input::Died { worker, .. }, reclaim @ Reclaim::Proving { .. }) if from == Some(worker) => {
+            stays(why, reclaim, vec![Effect::Prove])
+        }
+        (
+            Input::Elapsed { timer: Timer::Reclaim, epoch: of },
+            Reclaim::Proving { held_by, overdue: false },
+        ) if of == epoch => {
+            let still_mapped = "the table was given up and is still writable";
+            let effects = match from {
+                Some(worker) => vec![
+                    Effect::Fence { worker, epoch, why: still_mapped },
+                    Effect::Kill { worker, why: still_mapped },
+                ],
+                None => vec![],
+            };
+            stays(why, Reclaim::Proving { held_by, overdue: true }, effects)
+        }
+        (Input::NotKilled { why: not }, Reclaim::Proving { held_by, overdue: true }) => {
+            let held_by = held_by.map(|who| match who.contains(&not) {
+                true => who,
+                false => format!("{who}; its last owner cannot be killed: {not}"),
+            });
+            stays(why, Reclaim::Proving { held_by, overdue: true }, vec![])
+        }
+        (Input::Recovered, Reclaim::Recovering) => {
+            (State::Unowned { why }, vec![Effect::AskFindMe])
+        }
+        (Input::Unrecoverable { why: wrong }, Reclaim::Recovering) => {
+            stays(why, Reclaim::Broken { why: wrong }, vec![])
+        }
+        (
+            input @ (Input::Wake
+            | Input::Found { .. }
+            | Input::Accepted { .. }
+            | Input::Declined { .. }
+            | Input::Released { .. }
+            | Input::RecallWanted
+            | Input::Died { .. }
+            | Input::Disconnected { .. }
+            | Input::Unwritable
+            | Input::StillWritable { .. }
+            | Input::Recovered
+            | Input::Unrecoverable { .. }
+            | Input::Stored { .. }
+            | Input::NotKilled { .. }
+            | Input::Elapsed { .. }),
+            reclaim,
+        ) => stays(why, reclaim, answer_stale(&input)),
+    }
+}
+
+/// The owner's word or death has been noted.
+fn taken_back(by: WorkerId, epoch: u64, why: TransferReason, recalled: bool) -> Step {
+    let (state, mut effects) = reclaim(Some(by), epoch, why);
+    if recalled {
+        effects.push(Effect::RecallOver { end: RecallEnd::TakenBack });
+    }
+    (state, effects)
+}
+
+fn reclaim(from: Option<WorkerId>, epoch: u64, why: TransferReason) -> Step {
+    let reclaim = Reclaim::Proving { held_by: None, overdue: false };
+    let effects = vec![Effect::Arm { timer: Timer::Reclaim, epoch }, Effect::Prove];
+    (State::Reclaiming { from, epoch, why, reclaim }, effects)
+}
+
+/// What the sender of something that does not fit the state is told; the state stays as it is.
+fn answer_stale(input: &Input) -> Vec<Effect> {
+    match *input {
+        Input::Accepted { worker, epoch } => {
+            vec![Effect::Withdraw { from: worker, epoch, why: STALE_OFFER }]
+        }
+        Input::Released { worker, epoch } => {
+            vec![Effect::Fence { worker, epoch, why: STALE_OWNERSHIP }]
+        }
+        Input::RecallWanted => vec![Effect::RecallOver { end: RecallEnd::NobodyOwns }],
+        // Late, repeated, or about somebody else: nothing to say.
+        Input::Wake
+        | Input::Found { .. }
+        | Input::Declined { .. }
+        | Input::Died { .. }
+        | Input::Disconnected { .. }
+        | Input::Unwritable
+        | Input::StillWritable { .. }
+        | Input::Recovered
+        | Input::Unrecoverable { .. }
+        | Input::Stored { .. }
+        | Input::NotKilled { .. }
+        | Input::Elapsed { .. } => vec![],
+    }
+}
