@@ -78,7 +78,8 @@ fn a_candidate_that_is_already_dying_costs_nothing() {
 
 #[test]
 fn a_candidate_that_dies_after_accepting_costs_nothing() {
-    let accepted = || Run::new().then(Input::Found { worker: A }).then(Input::Accepted { worker: A, epoch: 1 });
+    let accepted =
+        || Run::new().then(Input::Found { worker: A }).then(Input::Accepted { worker: A, epoch: 1 });
     accepted().then(died(A)).wants(&[Effect::AskFindMe]).granted(B, 2);
     accepted().then(Input::Unwritable).then(died(A)).wants(&[Effect::AskFindMe]).granted(B, 2);
 }

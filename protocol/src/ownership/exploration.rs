@@ -148,13 +148,15 @@ impl World {
                 self.accepted = Some((*worker, *epoch));
             }
             (Input::Unwritable, _) => self.proven = self.accepted.is_some(),
-            (Input::Released { worker, epoch }, _) if *epoch == self.last_grant => {
-                // It may lie and stay mapped: then `holds` stays, and the kernel says so.
-                if before.owner() == Some(*worker) {
-                    self.ended = *epoch;
-                }
+            // It may lie and stay mapped: then `holds` stays, and the kernel says so.
+            (Input::Released { worker, epoch }, _)
+                if *epoch == self.last_grant && before.owner() == Some(*worker) =>
+            {
+                self.ended = *epoch;
             }
-            (Input::Died { worker, .. }, _) if before.owner() == Some(*worker) => self.ended = self.last_grant,
+            (Input::Died { worker, .. }, _) if before.owner() == Some(*worker) => {
+                self.ended = self.last_grant
+            }
             _ => {}
         }
     }

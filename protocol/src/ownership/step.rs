@@ -229,9 +229,7 @@ fn reclaiming(
             });
             stays(why, Reclaim::Proving { held_by, overdue: true }, vec![])
         }
-        (Input::Recovered, Reclaim::Recovering) => {
-            (State::Unowned { why }, vec![Effect::AskFindMe])
-        }
+        (Input::Recovered, Reclaim::Recovering) => (State::Unowned { why }, vec![Effect::AskFindMe]),
         (Input::Unrecoverable { why: wrong }, Reclaim::Recovering) => {
             stays(why, Reclaim::Broken { why: wrong }, vec![])
         }
