@@ -1,6 +1,7 @@
 //! What is wrong in a configuration file, and where.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// One mistake in a configuration file.
@@ -40,14 +41,9 @@ pub struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
     /// The one mistake of a file that cannot be read at all.
-    pub(crate) fn unreadable(file: &Path, message: &str) -> Self {
-        Self(vec![Mistake {
-            file: file.to_owned(),
-            line: 0,
-            column: 0,
-            message: message.to_owned(),
-            suggestion: None,
-        }])
+    pub(super) fn unreadable(file: &Path, message: &str) -> Self {
+        let (file, message) = (file.to_owned(), message.to_owned());
+        Self(vec![Mistake { file, line: 0, column: 0, message, suggestion: None }])
     }
 }
 
@@ -73,3 +69,114 @@ impl fmt::Display for Mistakes {
 }
 
 impl std::error::Error for Mistakes {}
+
+/// Collects the mistakes while a file is read, and turns byte offsets into lines and columns.
+#[derive(Debug)]
+pub(super) struct Report<'t> {
+    file: &'t Path,
+    text: &'t str,
+    mistakes: Vec<Mistake>,
+    /// Lines that are not TOML. What is found wrong or missing because of them is not told a second time.
+    broken_lines: Vec<usize>,
+}
+
+impl<'t> Report<'t> {
+    pub(super) fn new(file: &'t Path, text: &'t str) -> Self {
+        Self { file, text, mistakes: Vec::new(), broken_lines: Vec::new() }
+    }
+
+    /// Notes a mistake in the text at `span`, in bytes.
+    pub(super) fn add(&mut self, span: Range<usize>, message: impl Into<String>) {
+        self.add_with(span, message, None);
+    }
+
+    /// Notes a mistake and what to write instead.
+    pub(super) fn add_with(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        suggestion: Option<String>,
+    ) {
+        let (line, column) = self.position(span.start);
+        if !self.broken_lines.contains(&line) {
+            let (file, message) = (self.file.to_owned(), message.into());
+            self.mistakes.push(Mistake { file, line, column, message, suggestion });
+        }
+    }
+
+    /// Notes that something is not there at all; unless the file is broken, and it may stand in such a line.
+    pub(super) fn add_absence(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        suggestion: Option<String>,
+    ) {
+        if self.broken_lines.is_empty() {
+            self.add_with(span, message, suggestion);
+        }
+    }
+
+    /// Notes that the text at `span` is not TOML.
+    pub(super) fn add_syntax(&mut self, span: Range<usize>, message: &str) {
+        let (line, _) = self.position(span.start);
+        self.add(span, message);
+        self.broken_lines.push(line);
+    }
+
+    /// The line of a byte offset, from 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.position(offset).0
+    }
+
+    /// All mistakes in the order of the lines, or that there are none.
+    pub(super) fn finish(mut self) -> Result<(), Mistakes> {
+        if self.mistakes.is_empty() {
+            return Ok(());
+        }
+        self.mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+        Err(Mistakes(self.mistakes))
+    }
+
+    fn position(&self, offset: usize) -> (usize, usize) {
+        let before = &self.text[..self.text.floor_char_boundary(offset)];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_lines_and_characters_from_one() {
+        let report = Report::new(Path::new("f.toml"), "ä = 1\nbb = 2\n");
+        assert_eq!(report.position(0), (1, 1));
+        assert_eq!(report.position("ä = ".len()), (1, 5));
+        assert_eq!(report.position("ä = 1\n".len()), (2, 1));
+        assert_eq!(report.position(10_000), (3, 1), "beyond the end is the end");
+    }
+
+    #[test]
+    fn mistakes_come_in_the_order_of_the_lines_and_read_like_a_compiler_s() {
+        let mut report = Report::new(Path::new("f.toml"), "a = 1\nb = 2\n");
+        report.add_with(6..7, "no such key `b`", Some("did you mean `a`?".into()));
+        report.add(0..1, "no such key `a`");
+        let mistakes = report.finish().expect_err("two mistakes");
+        assert_eq!(
+            mistakes.to_string(),
+            "f.toml:1:1: no such key `a`\nf.toml:2:1: no such key `b` (did you mean `a`?)"
+        );
+    }
+
+    #[test]
+    fn a_broken_line_is_told_once_and_nothing_is_missed_because_of_it() {
+        let mut report = Report::new(Path::new("f.toml"), "a = \nb = 2\n");
+        report.add_syntax(4..4, "expected a value");
+        report.add(0..1, "`a` must be text");
+        report.add_absence(0..0, "`id` is missing", None);
+        report.add(6..7, "no such key `b`");
+        let mistakes = report.finish().expect_err("two mistakes");
+        assert_eq!(mistakes.iter().map(|m| m.line).collect::<Vec<_>>(), [1, 2]);
+    }
+}

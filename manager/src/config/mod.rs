@@ -24,8 +24,11 @@
 //! are made absolute against the file's own folder.
 
 mod mistake;
+mod read;
 mod supervisor;
 mod table;
+pub mod users;
+mod warning;
 mod worker;
 
 pub use mistake::{Mistake, Mistakes};
@@ -71,8 +74,22 @@ impl Config {
     /// # Errors
     /// All [`Mistakes`] of the text.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Mistakes> {
-        let _ = text;
-        Err(Mistakes::unreadable(path, "configuration files cannot be read yet"))
+        read::config(text, path)
+    }
+
+    /// What is accepted but does not work as it is written: settings that are not active yet, and files, programs
+    /// and users that this machine does not have now. Looks them up.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        warning::warnings(self)
+    }
+
+    /// Whether somebody else than the supervisor's own user and root may have business with the manager: then the
+    /// control socket lets every user connect, and the manager decides by credentials.
+    #[must_use]
+    pub fn concerns_other_users(&self) -> bool {
+        self.workers.iter().any(|worker| worker.user.is_some())
+            || self.tables.iter().any(|table| !table.owner.is_empty() || !table.readers.is_empty())
     }
 
     /// The table of that id.

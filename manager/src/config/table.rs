@@ -150,3 +150,11 @@ pub struct Grant {
     /// Names or numbers of groups.
     pub groups: Vec<String>,
 }
+
+impl Grant {
+    /// Whether nobody is granted anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.anyone && self.users.is_empty() && self.groups.is_empty()
+    }
+}
