@@ -1,224 +1,190 @@
-//! The table engine (placeholder: signatures only, the real one is being written).
-#![allow(missing_docs, unused_variables, clippy::todo)]
+//! A table in shared memory: its one writer may be killed between any two instructions, its readers never wait and
+//! never write.
+//!
+//! The region is an array of 8-byte words, and every change to live memory is a list of word stores in a redo log.
+//! A commit of version v *prepares* (new blocks in reusable memory, the log), stores `committed = v`, *applies* the
+//! log, and stores `applied = v`. Recovery applies the log again. That is the whole mechanism; nothing in this folder
+//! changes live memory in another way.
+//!
+//! | file | what it has |
+//! | --- | --- |
+//! | `layout` | the header, its words and areas; the one place where an untrusted header becomes a typed one |
+//! | `entry`, `bucket`, `root`, `class` | the other structures in shared memory, with their bytes |
+//! | `stage` | the write set of a commit, the redo log, the commit itself |
+//! | `recovery` | what is done when the owner is gone |
+//! | `index` | finding a key's slot, and why a reader finds it whatever moves meanwhile |
+//! | `reader`, `scan` | reading in place |
+//! | `writer`, `transaction` | the writes |
+//! | `space` | blocks: queues, runs, the limit, the horizon |
+//! | `growth`, `reclaim` | housekeeping in commits of its own |
+//! | `verify` | the check of everything below |
+//!
+//! # Invariants
+//!
+//! At every store (for readers, for recovery):
+//!
+//! 1. `applied <= committed <= applied + 1`, and both only rise. `horizon <= applied`, and it only rises.
+//! 2. While `committed > applied`, the log of `committed` is complete and untouched.
+//! 3. A word outside the log area and outside reusable memory changes only by the apply of a log, and no word is twice in
+//!    a log. Reusable are: blocks at the front of a class's queue up to the last one freed at or before the horizon, memory beyond
+//!    a class's run pointer, spans from `next span` on, buckets from the root's number on (once the horizon has passed the last
+//!    merge); and link words of blocks that no queue covers.
+//! 4. A key is in the table when the chain of its bucket has a slot with its tag whose entry has the key and is not
+//!    removed. No reader misses such a key throughout an apply (see `index`).
+//!
+//! Where `committed == applied` (what [`verify`] checks, number by number, as its errors say):
+//!
+//! 5. Each used slot points to an entry whose key hashes to that bucket and tag; no key has two slots; the versions of the
+//!    entry are not above `applied`.
+//! 6. The counts are the numbers of slots in use, and of those whose entries are not removed.
+//! 7. Every block of every run is exactly one of: a slot's entry (removed or not), an overflow bucket of one chain, the bequest, in the
+//!    queue of its class, superseded among the removed ones, or fresh.
+//! 8. A removed entry that a slot points to is among the removed ones exactly once.
+//! 9. Runs follow each other without a gap from span 1 to `next span`; each class's fresh memory lies in one of its runs.
 
-use crate::region::{OutOfMemory, Region};
+mod bucket;
+mod class;
+mod entry;
+mod error;
+mod growth;
+mod index;
+mod layout;
+mod reader;
+mod reclaim;
+mod recovery;
+mod root;
+mod scan;
+mod space;
+mod stage;
+mod transaction;
+mod verify;
+mod writer;
 
-pub const MAX_KEY_BYTES: usize = 64 * 1024;
-pub const MAX_VALUE_BYTES: usize = 16 * 1024 * 1024;
+pub use entry::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+pub use error::{OpenError, ReadError, WriteError};
+pub use reader::TableReader;
+pub use recovery::{Recovery, recover};
+pub use transaction::Transaction;
+pub use verify::{VerifyReport, verify};
+pub use writer::TableWriter;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use crate::region::Region;
+use layout::Layout;
+
+/// How a table keeps its entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
+    /// One value for each key, in no order.
     Set,
 }
 
-/// What a new table is.
-#[derive(Debug, Clone)]
+impl Kind {
+    /// Its name in configurations and in `status`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Set => "set",
+        }
+    }
+}
+
+/// The least limit a table can have, in bytes: 16 spans.
+pub const MIN_BYTES: u64 = 16 * class::SPAN_BYTES;
+
+/// The highest limit a table can have, in bytes: 64 GiB, what a slot's offset reaches.
+pub const MAX_BYTES: u64 = 1 << 36;
+
+/// What a new table is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableOptions {
+    /// How it keeps its entries.
     pub kind: Kind,
-    /// At least [`MIN_BYTES`].
+    /// Its limit, in bytes, from [`MIN_BYTES`] to [`MAX_BYTES`].
     pub max_bytes: u64,
-    /// Seed of the hash; random per table.
+    /// How far the limit could ever be raised, in bytes. The segment is sparse: this costs addresses, not memory.
+    pub reserve_bytes: u64,
+    /// Seed of the hash: random for each table, so that nobody can choose keys that collide.
     pub seed: u64,
-    /// Random per creation (R6).
+    /// Random for each creation: outside the segment, a version is named by incarnation and version (R6).
     pub incarnation: u64,
 }
-pub const MIN_BYTES: u64 = 256 * 1024;
 
 impl TableOptions {
-    /// Sparse size of the segment that this table needs, in bytes (a multiple of 2 MiB).
+    /// A `set` with that limit, a reserve of eight times as much, and a seed and an incarnation of zero.
+    #[must_use]
+    pub fn set(max_bytes: u64) -> Self {
+        let reserve_bytes = max_bytes.saturating_mul(8).clamp(MIN_BYTES, MAX_BYTES.max(max_bytes));
+        Self { kind: Kind::Set, max_bytes, reserve_bytes, seed: 0, incarnation: 0 }
+    }
+
+    /// How long the (sparse) segment must be, in bytes: a multiple of 2 MiB.
+    #[must_use]
     pub fn segment_bytes(&self) -> u64 {
-        todo!()
+        Layout::plan(self).segment_bytes()
     }
 }
 
-/// Bytes that are not a table, or not one of ours: what is wrong with them.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    #[error("not a Heirloom segment: {0}")]
-    Foreign(String),
-    #[error("{0}")]
-    Corrupt(String),
-    #[error("a commit is in flight; recover first")]
-    NotRecovered,
-    #[error(transparent)]
-    OutOfMemory(#[from] OutOfMemory),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    #[error("the table is corrupt: {0}")]
-    Corrupt(String),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum WriteError {
-    #[error("the table is full")]
-    TableFull,
-    #[error("key too long")]
-    KeyTooLong,
-    #[error("value too long")]
-    ValueTooLong,
-    #[error(transparent)]
-    OutOfMemory(#[from] OutOfMemory),
-    /// The header's epoch is not the handle's (R17).
-    #[error("fenced")]
-    Fenced,
-    #[error("the table is corrupt: {0}")]
-    Corrupt(String),
-}
-
-/// What the manager found and did when it took a table back.
+/// Numbers that any reader can take from a table's header at any time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Recovery {
-    /// Nothing was in flight.
-    Clean,
-    /// A log was being written, and was not committed: as if it never was.
-    LogDiscarded,
-    /// A commit was in flight, and was applied again.
-    Reapplied { version: u64 },
-}
-
-/// Numbers that any reader can take from the header at any time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableInfo {
+    /// How it keeps its entries.
     pub kind: Kind,
+    /// Number of entries.
     pub entries: u64,
+    /// Memory in use, in bytes.
     pub used_bytes: u64,
+    /// The limit, in bytes.
     pub max_bytes: u64,
+    /// Version of the last commit.
     pub version: u64,
+    /// The last ownership.
     pub epoch: u64,
+    /// Which creation of the table this is.
     pub incarnation: u64,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct VerifyReport {
-    pub entries: u64,
-    pub version: u64,
-}
-
-/// Writes the header of an empty table into a region of zeroes.
+/// Makes an empty table in a region of zeroes.
+///
+/// # Errors
+/// [`OpenError::Options`] where the limit is out of range or the region too short; [`OpenError::OutOfMemory`].
 pub fn create<R: Region>(region: &R, options: &TableOptions) -> Result<(), OpenError> {
-    todo!()
-}
-/// Redo recovery. Only while nobody else can write.
-pub fn recover<R: Region>(region: &R) -> Result<Recovery, OpenError> {
-    todo!()
-}
-/// Stores the epoch in the manager's words; never lowers it. Manager only.
-pub fn set_epoch<R: Region>(region: &R, epoch: u64) -> Result<(), OpenError> {
-    todo!()
-}
-/// Walks everything. Only while nobody else writes.
-pub fn verify<R: Region>(region: &R) -> Result<VerifyReport, OpenError> {
-    todo!()
-}
-
-/// Reads a table in place.
-#[derive(Debug, Clone)]
-pub struct TableReader<R> {
-    region: R,
-}
-
-impl<R: Region> TableReader<R> {
-    pub fn open(region: R) -> Result<Self, OpenError> {
-        todo!()
+    if !(MIN_BYTES..=MAX_BYTES).contains(&options.max_bytes) {
+        return Err(OpenError::Options(format!(
+            "max_bytes is {}, it must be from {MIN_BYTES} to {MAX_BYTES}",
+            options.max_bytes
+        )));
     }
-    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        todo!()
+    let layout = Layout::plan(options);
+    if region.words() < layout.words() {
+        return Err(OpenError::Options(format!(
+            "the region has {} bytes, the table needs {}",
+            region.words() * 8,
+            layout.words() * 8
+        )));
     }
-    /// Appends the value to `value`; false where there is none (then `value` is as it was).
-    pub fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, ReadError> {
-        todo!()
-    }
-    pub fn contains(&self, key: &[u8]) -> Result<bool, ReadError> {
-        todo!()
-    }
-    pub fn len(&self) -> u64 {
-        todo!()
-    }
-    pub fn is_empty(&self) -> bool {
-        todo!()
-    }
-    pub fn info(&self) -> TableInfo {
-        todo!()
-    }
-    /// Version of the last commit.
-    pub fn version(&self) -> u64 {
-        todo!()
-    }
-    pub fn bequest(&self) -> Result<Option<Vec<u8>>, ReadError> {
-        todo!()
-    }
-    /// Calls back with every (key, value): each entry that stands throughout is visited exactly once.
-    /// Stops when the callback returns false.
-    pub fn scan(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ReadError> {
-        todo!()
-    }
+    region.make_present(0..layout::HEADER_WORDS)?;
+    let first_buckets = layout.bucket(0)..layout.bucket(root::MIN_BUCKETS);
+    region.make_present(first_buckets)?;
+    layout.write(region, options);
+    Ok(())
 }
 
-/// The one handle that may write.
-#[derive(Debug)]
-pub struct TableWriter<R> {
-    region: R,
+/// Begins an ownership: from here on, handles of other epochs commit nothing (R17). For the manager, before it grants
+/// the table.
+///
+/// # Errors
+/// [`OpenError`] where the region does not hold a table, and where the epoch would not rise.
+pub fn begin_epoch<R: Region>(region: &R, epoch: u64) -> Result<(), OpenError> {
+    Layout::read(region)?;
+    let last = region.load(layout::EPOCH);
+    if epoch <= last {
+        return Err(OpenError::Options(format!("epoch {epoch} does not follow epoch {last}")));
+    }
+    region.store(layout::EPOCH, epoch);
+    Ok(())
 }
 
-impl<R: Region> TableWriter<R> {
-    /// Takes up writing where the last owner stopped, as the owner of `epoch`.
-    pub fn open(region: R, epoch: u64) -> Result<Self, OpenError> {
-        todo!()
-    }
-    pub fn reader(&self) -> &TableReader<R> {
-        todo!()
-    }
-    pub fn epoch(&self) -> u64 {
-        todo!()
-    }
-    /// Inserts or overwrites; true where an older value was replaced. One commit.
-    pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<bool, WriteError> {
-        todo!()
-    }
-    /// True where the key was there. One commit.
-    pub fn remove(&mut self, key: &[u8]) -> Result<bool, WriteError> {
-        todo!()
-    }
-    /// Several writes (and the bequest) that become visible, and survive, together.
-    pub fn transaction(&mut self) -> Transaction<'_, R> {
-        todo!()
-    }
-    /// Version of the last commit.
-    pub fn version(&self) -> u64 {
-        todo!()
-    }
-}
-
-/// Collects writes; dropped without commit, nothing happened.
-#[derive(Debug)]
-pub struct Transaction<'w, R> {
-    writer: &'w mut TableWriter<R>,
-}
-
-impl<R: Region> Transaction<'_, R> {
-    /// Sees this transaction's own writes.
-    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        todo!()
-    }
-    pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<(), WriteError> {
-        todo!()
-    }
-    pub fn remove(&mut self, key: &[u8]) -> Result<(), WriteError> {
-        todo!()
-    }
-    /// What the heir is told, committed with the writes. An empty bequest is one too.
-    pub fn bequeath(&mut self, bequest: &[u8]) -> Result<(), WriteError> {
-        todo!()
-    }
-    /// The version of the commit.
-    pub fn commit(self) -> Result<u64, WriteError> {
-        todo!()
-    }
-}
+#[cfg(test)]
+mod tests;

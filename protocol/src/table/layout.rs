@@ -1,0 +1,315 @@
+//! The header of a segment: who writes which word, and where the areas are.
+//!
+//! ```text
+//!  words    0 ..   63   identity       written once, at creation; a checksum over it
+//!          64 ..  191   manager's      epoch, limit, pins              never logged, stored by the manager only (R6a)
+//!         192 .. 1023   owner's        committed and applied           stored by the owner (and by recovery)
+//!                                      horizon, root                   one line, quiet: the readers' checks
+//!                                      counts, queues, size classes    changed by the log only
+//!  then     span table  one word a span: what it holds
+//!           index       buckets of 8 words, in one range: bucket i at index + 8 i
+//!           log         the redo log: version, count, (word, value) ...
+//!           arena       blocks
+//! ```
+//!
+//! Each area has a sparse address range of its own, as long as the table could ever need within the segment: nothing
+//! is moved when one grows, and the log never collides with what is prepared (R2).
+
+use super::class::{CLASSES, Class, SPAN_BYTES, SPAN_UNITS, UNIT_WORDS, Unit};
+use super::error::OpenError;
+use super::{Kind, TableOptions};
+use crate::region::Region;
+use std::ops::Range;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"HEIRLOOM");
+/// Version of the bytes described in this folder.
+pub(super) const LAYOUT_VERSION: u64 = 1;
+
+mod identity {
+    pub(super) const MAGIC: u64 = 0;
+    pub(super) const LAYOUT_VERSION: u64 = 1;
+    pub(super) const KIND: u64 = 2;
+    pub(super) const SEED: u64 = 3;
+    pub(super) const INCARNATION: u64 = 4;
+    /// (first word, number of words) of the span table, the index, the log, the arena.
+    pub(super) const AREAS: u64 = 8;
+    pub(super) const CHECKSUM: u64 = 63;
+}
+
+/// The ownership that may commit now (R17).
+pub(super) const EPOCH: u64 = 64;
+/// The table's limit, in bytes.
+pub(super) const MAX_BYTES: u64 = 65;
+// Words 72 to 135 are kept for pins.
+
+/// The last commit that stands, applied or not.
+pub(super) const COMMITTED: u64 = 192;
+/// The last commit that is applied.
+pub(super) const APPLIED: u64 = 193;
+/// Live entries in the lower half, used slots in the upper.
+pub(super) const COUNTS: u64 = 194;
+/// Removed entries whose slots still stand: first in the lower half, last in the upper.
+pub(super) const REMOVED: u64 = 195;
+/// The entry that holds the bequest.
+pub(super) const BEQUEST: u64 = 196;
+/// The first span that was never used.
+pub(super) const NEXT_SPAN: u64 = 197;
+/// Version of the last merge of buckets: what lies beyond the index may be read until the horizon passes it.
+pub(super) const MERGED_AT: u64 = 198;
+/// Memory freed up to this version may have been reused (R7).
+pub(super) const HORIZON: u64 = 200;
+/// How many buckets the index has, and how often it shrank; see [`super::root`].
+pub(super) const ROOT: u64 = 201;
+const CLASS_WORDS: u64 = 208;
+/// Words of the header.
+pub(super) const HEADER_WORDS: u64 = 1024;
+
+const _: () = assert!(CLASS_WORDS + 2 * CLASSES as u64 <= HEADER_WORDS);
+const _: () = assert!(HORIZON.is_multiple_of(8) && ROOT / 8 == HORIZON / 8 && COMMITTED / 8 != HORIZON / 8);
+
+/// A class's queue of freed blocks: first in the lower half, last in the upper.
+#[inline]
+pub(super) fn queue_word(class: Class) -> u64 {
+    CLASS_WORDS + class.index() as u64
+}
+
+/// A class's current run: the next block in the lower half, the end of the run in the upper.
+#[inline]
+pub(super) fn fresh_word(class: Class) -> u64 {
+    CLASS_WORDS + (CLASSES + class.index()) as u64
+}
+
+/// What a log may name in the header (R2).
+const LOGGED: [Range<u64>; 2] = [COUNTS..HORIZON, ROOT..CLASS_WORDS + 2 * CLASSES as u64];
+
+const FIRST_BUCKETS: u64 = super::root::MIN_BUCKETS as u64;
+
+/// A range of words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Area {
+    pub(super) start: u64,
+    pub(super) words: u64,
+}
+
+impl Area {
+    pub(super) fn end(self) -> u64 {
+        self.start + self.words
+    }
+
+    fn contains(self, word: u64) -> bool {
+        word >= self.start && word < self.end()
+    }
+}
+
+/// A validated header: what its words say has been checked against each other and against the region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) kind: Kind,
+    pub(super) seed: u64,
+    pub(super) incarnation: u64,
+    pub(super) spans: Area,
+    pub(super) index: Area,
+    pub(super) log: Area,
+    pub(super) arena: Area,
+}
+
+const PAGE_WORDS: u64 = 512;
+/// Segments come in steps of 2 MiB, the size of a large page (H2).
+const SEGMENT_STEP: u64 = 2 * 1024 * 1024;
+
+impl Layout {
+    /// Where things will be in a new segment.
+    pub(super) fn plan(options: &TableOptions) -> Self {
+        let arena_spans = (options.reserve_bytes.max(options.max_bytes) / SPAN_BYTES + 1).min(1 << 22);
+        let arena_words = arena_spans * SPAN_UNITS * UNIT_WORDS;
+        let page = |words: u64| words.next_multiple_of(PAGE_WORDS);
+        let spans = Area { start: HEADER_WORDS, words: page(arena_spans) };
+        // Entries are at least 32 bytes, and there are at least two to a bucket of 64 before the index grows.
+        let index = Area { start: spans.end(), words: page(arena_words.min(1 << 34)) };
+        let log = Area { start: index.end(), words: page(arena_words) };
+        let arena = Area { start: log.end(), words: arena_words };
+        Self {
+            kind: options.kind,
+            seed: options.seed,
+            incarnation: options.incarnation,
+            spans,
+            index,
+            log,
+            arena,
+        }
+    }
+
+    /// Words that the region must have.
+    pub(super) fn words(&self) -> u64 {
+        self.arena.end()
+    }
+
+    /// Bytes of the segment.
+    pub(super) fn segment_bytes(&self) -> u64 {
+        (self.words() * 8).next_multiple_of(SEGMENT_STEP)
+    }
+
+    /// Writes the header of an empty table; the magic last, so that a creation that was cut is no table.
+    pub(super) fn write<R: Region>(&self, region: &R, options: &TableOptions) {
+        let Kind::Set = self.kind;
+        region.store(identity::LAYOUT_VERSION, LAYOUT_VERSION);
+        region.store(identity::KIND, KIND_SET);
+        region.store(identity::SEED, self.seed);
+        region.store(identity::INCARNATION, self.incarnation);
+        for (number, area) in [self.spans, self.index, self.log, self.arena].into_iter().enumerate() {
+            region.store(identity::AREAS + 2 * number as u64, area.start);
+            region.store(identity::AREAS + 2 * number as u64 + 1, area.words);
+        }
+        region.store(identity::CHECKSUM, checksum(region));
+        region.store(MAX_BYTES, options.max_bytes);
+        region.store(ROOT, FIRST_BUCKETS);
+        region.store(NEXT_SPAN, 1);
+        region.store(identity::MAGIC, MAGIC);
+    }
+
+    /// Turns an untrusted header into a typed one.
+    pub(super) fn read<R: Region>(region: &R) -> Result<Self, OpenError> {
+        if region.words() < HEADER_WORDS {
+            return Err(OpenError::Foreign(format!("it has {} words, fewer than a header", region.words())));
+        }
+        if region.load(identity::MAGIC) != MAGIC {
+            return Err(OpenError::Foreign("it does not begin with the magic word".into()));
+        }
+        let version = region.load(identity::LAYOUT_VERSION);
+        if version != LAYOUT_VERSION {
+            return Err(OpenError::Foreign(format!(
+                "its layout is version {version}, this build reads version {LAYOUT_VERSION}"
+            )));
+        }
+        if region.load(identity::CHECKSUM) != checksum(region) {
+            return Err(OpenError::Corrupt("the checksum of the header does not match".into()));
+        }
+        if region.load(identity::KIND) != KIND_SET {
+            return Err(OpenError::Foreign(format!("its kind {} is unknown", region.load(identity::KIND))));
+        }
+        let area = |number: u64| Area {
+            start: region.load(identity::AREAS + 2 * number),
+            words: region.load(identity::AREAS + 2 * number + 1),
+        };
+        let layout = Self {
+            kind: Kind::Set,
+            seed: region.load(identity::SEED),
+            incarnation: region.load(identity::INCARNATION),
+            spans: area(0),
+            index: area(1),
+            log: area(2),
+            arena: area(3),
+        };
+        layout.check_areas(region.words())?;
+        Ok(layout)
+    }
+
+    fn check_areas(&self, words: u64) -> Result<(), OpenError> {
+        let mut end = HEADER_WORDS;
+        for area in [self.spans, self.index, self.log, self.arena] {
+            let next = area.start.checked_add(area.words);
+            if area.start < end || area.words < PAGE_WORDS || next.is_none_or(|next| next > words) {
+                return Err(OpenError::Corrupt(format!("area {area:?} is not within {words} words")));
+            }
+            end = area.end();
+        }
+        let spans = self.arena.words / (SPAN_UNITS * UNIT_WORDS);
+        if spans > 1 << 22 || spans > self.spans.words {
+            return Err(OpenError::Corrupt(format!("an arena of {spans} spans")));
+        }
+        Ok(())
+    }
+
+    /// The first word of a block.
+    #[inline]
+    pub(super) fn block(&self, unit: Unit) -> u64 {
+        self.arena.start + u64::from(unit.0) * UNIT_WORDS
+    }
+
+    /// Spans of the arena.
+    pub(super) fn arena_spans(&self) -> u64 {
+        self.arena.words / (SPAN_UNITS * UNIT_WORDS)
+    }
+
+    /// Whether a log may store there (R2).
+    pub(super) fn may_be_logged(&self, word: u64) -> bool {
+        LOGGED.iter().any(|range| range.contains(&word))
+            || self.index.contains(word)
+            || self.arena.contains(word)
+    }
+}
+
+const KIND_SET: u64 = 1;
+
+fn checksum<R: Region>(region: &R) -> u64 {
+    let mut bytes = Vec::with_capacity(64 * 8);
+    for word in identity::LAYOUT_VERSION..identity::CHECKSUM {
+        bytes.extend_from_slice(&region.load(word).to_le_bytes());
+    }
+    xxhash_rust::xxh3::xxh3_64(&bytes)
+}
+
+/// A list in one word: its first block in the lower half, its last in the upper; zero is empty. The blocks between
+/// are linked through their link words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Queue {
+    pub(super) first: Unit,
+    pub(super) last: Unit,
+}
+
+impl Queue {
+    pub(super) const EMPTY: Queue = Queue { first: Unit::NONE, last: Unit::NONE };
+
+    #[inline]
+    pub(super) fn from_word(word: u64) -> Self {
+        Self { first: Unit(word as u32), last: Unit((word >> 32) as u32) }
+    }
+
+    #[inline]
+    pub(super) fn to_word(self) -> u64 {
+        u64::from(self.first.0) | u64::from(self.last.0) << 32
+    }
+
+    #[inline]
+    pub(super) fn is_empty(self) -> bool {
+        self.first.is_none()
+    }
+}
+
+/// A class's current run in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fresh {
+    pub(super) next: Unit,
+    pub(super) end: Unit,
+}
+
+impl Fresh {
+    #[inline]
+    pub(super) fn from_word(word: u64) -> Self {
+        Self { next: Unit(word as u32), end: Unit((word >> 32) as u32) }
+    }
+
+    #[inline]
+    pub(super) fn to_word(self) -> u64 {
+        u64::from(self.next.0) | u64::from(self.end.0) << 32
+    }
+}
+
+/// Live entries and used slots in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) entries: u32,
+    pub(super) slots: u32,
+}
+
+impl Counts {
+    #[inline]
+    pub(super) fn from_word(word: u64) -> Self {
+        Self { entries: word as u32, slots: (word >> 32) as u32 }
+    }
+
+    #[inline]
+    pub(super) fn to_word(self) -> u64 {
+        u64::from(self.entries) | u64::from(self.slots) << 32
+    }
+}

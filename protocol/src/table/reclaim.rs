@@ -1,0 +1,95 @@
+//! Housekeeping: what is done between the owner's commits, in commits of its own.
+//!
+//! A removed entry keeps its slot until the horizon has passed its removal; then its slot is emptied by a commit c of its own,
+//! and its block, unreachable since then, is freed by c (R12a). An entry that was superseded meanwhile (the key was
+//! inserted again) has no slot, and is only freed. No step costs a write more than one chain (R15).
+
+use super::bucket::Slot;
+use super::class::Unit;
+use super::entry::Entry;
+use super::error::WriteError;
+use super::layout::{Queue, REMOVED};
+use super::writer::TableWriter;
+use crate::region::Region;
+
+/// Steps for each write: the index grows by one bucket for 5.5 inserts, and each removal leaves one slot to empty,
+/// so two steps a write keep pace with anything.
+const STEPS_PER_WRITE: usize = 2;
+/// Slots that are emptied at once where memory is short.
+const SWEEP_WHEN_SHORT: usize = 64;
+
+impl<R: Region> TableWriter<R> {
+    /// Called after each commit with the number of writes in it.
+    #[inline]
+    pub(super) fn keep_house(&mut self, writes: usize) {
+        for _ in 0..STEPS_PER_WRITE * writes.max(1) {
+            if !self.adjust_index() && !self.sweep() {
+                return;
+            }
+        }
+    }
+
+    /// Makes what waits reusable; false where nothing waits. For a write that found no memory.
+    #[cold]
+    pub(super) fn make_room(&mut self) -> bool {
+        let lagged = self.horizon_lags();
+        self.move_horizon();
+        let swept = (0..SWEEP_WHEN_SHORT).take_while(|_| self.sweep()).count();
+        if swept > 0 {
+            self.move_horizon();
+        }
+        lagged || swept > 0
+    }
+
+    /// Empties the slot of the entry that was removed first; false where none can be.
+    #[inline]
+    fn sweep(&mut self) -> bool {
+        if self.space.removed_ready.is_none() {
+            return false;
+        }
+        let swept = self.stage_sweep().and_then(|()| self.commit());
+        if swept.is_err() {
+            // Nothing is lost by waiting. What is wrong shows at the next write.
+            self.abandon();
+        }
+        swept.is_ok()
+    }
+
+    fn stage_sweep(&mut self) -> Result<(), WriteError> {
+        let queue = Queue::from_word(self.reader.region().load(REMOVED));
+        let unit = queue.first;
+        let class = Entry::read(self.reader.region(), self.reader.layout().block(unit))
+            .and_then(|entry| entry.class())
+            .ok_or_else(|| WriteError::Corrupt("a removed entry is no entry".into()))?;
+        self.check_block(unit, class)?;
+        let rest =
+            if unit == queue.last { Queue::EMPTY } else { Queue { first: self.link_of(unit), ..queue } };
+        if unit == self.space.removed_ready {
+            self.space.removed_ready = Unit::NONE;
+            if !rest.is_empty() {
+                self.space.wait();
+            }
+        }
+        if let Some(slot) = self.slot_of(unit)? {
+            let word = slot.offset_word();
+            let value = slot.with_offset(self.reader.region().load(word), Unit::NONE);
+            self.stage.store(word, value);
+            let mut counts = self.counts();
+            counts.slots = counts.slots.saturating_sub(1);
+            self.set_counts(counts);
+        }
+        self.stage.store_header(REMOVED, rest.to_word());
+        // Its memory is needed as soon as the horizon has passed this commit.
+        self.space.wait();
+        self.free(unit, class);
+        Ok(())
+    }
+
+    /// The slot that points to an entry, where one does.
+    fn slot_of(&mut self, unit: Unit) -> Result<Option<Slot>, WriteError> {
+        let hash = self.hash_of(unit)?;
+        let region = self.reader.region();
+        let chain = self.reader.layout().chain(region, self.root().bucket(hash))?;
+        Ok(chain.into_iter().flat_map(Slot::all).find(|slot| slot.entry(region) == unit))
+    }
+}

@@ -1,0 +1,241 @@
+//! Where blocks come from and go to.
+//!
+//! Each size class has a queue of freed blocks, oldest first, and a run of fresh memory. Both are header words that
+//! change by the log only, so they are always exactly those of `committed`: what a dead owner prepared is still in
+//! its queue or beyond its run.
+//!
+//! The queue is a list through the blocks' link words, which no reader reads. Its shape makes both ends safe without
+//! logging the links: a pop changes the queue's word and leaves the block's link as it is (a new entry keeps it, so an
+//! abandoned commit leaves the list whole); a push stores the link of the last block, which means nothing until the queue's
+//! word says that the list goes on. So freeing needs no memory, and a table that is full can be emptied (R15).
+
+use std::sync::atomic::{Ordering, fence};
+
+use super::class::{CLASSES, Class, SPAN_BYTES, SPAN_UNITS, Unit};
+use super::entry::LINK_WORD;
+use super::error::WriteError;
+use super::layout::{
+    Counts, Fresh, HEADER_WORDS, HORIZON, MAX_BYTES, NEXT_SPAN, Queue, REMOVED, ROOT, fresh_word, queue_word,
+};
+use super::root::Root;
+use super::writer::TableWriter;
+use crate::region::Region;
+
+/// Bytes of a main bucket.
+const BUCKET_BYTES: u64 = super::bucket::BUCKET_WORDS * 8;
+
+/// What the owner knows about the queues beyond their words: how far each may be emptied. Forgotten at each abort and
+/// at each takeover, and learned again at the next batch.
+#[derive(Debug)]
+pub(super) struct Space {
+    /// The last block of each queue that may be reused: the horizon has passed the commits that freed it and those
+    /// before it.
+    ready: [Unit; CLASSES],
+    /// The last removed entry whose slot may be emptied.
+    pub(super) removed_ready: Unit,
+    /// Classes whose queues grew since the last batch.
+    grown: [bool; CLASSES],
+    /// Whether something waits for the horizon.
+    waiting: bool,
+    /// The horizon as it was stored last.
+    horizon: u64,
+}
+
+impl Space {
+    pub(super) fn unknown(horizon: u64) -> Self {
+        Self {
+            ready: [Unit::NONE; CLASSES],
+            removed_ready: Unit::NONE,
+            grown: [true; CLASSES],
+            waiting: true,
+            horizon,
+        }
+    }
+
+    /// Forgets what is ready, as an abandoned commit may have taken some of it.
+    pub(super) fn forget(&mut self) {
+        *self = Self::unknown(self.horizon);
+    }
+
+    /// The horizon as it was stored last.
+    pub(super) fn horizon(&self) -> u64 {
+        self.horizon
+    }
+
+    pub(super) fn wait(&mut self) {
+        self.waiting = true;
+    }
+}
+
+/// Memory in use, in bytes: the header, the index, and the spans given to classes.
+pub(super) fn used_bytes<R: Region>(region: &R) -> u64 {
+    let spans = region.load(NEXT_SPAN).saturating_sub(1);
+    let buckets = u64::from(Root::from_word(region.load(ROOT)).buckets);
+    HEADER_WORDS * 8 + spans.saturating_mul(SPAN_BYTES) + buckets * BUCKET_BYTES
+}
+
+impl<R: Region> TableWriter<R> {
+    /// A block of that class, in the commit that is being prepared.
+    #[inline]
+    pub(super) fn allocate(&mut self, class: Class) -> Result<Unit, WriteError> {
+        let word = queue_word(class);
+        let queue = Queue::from_word(self.stage.header(self.reader.region(), word));
+        let ready = self.space.ready[class.index()];
+        if ready.is_none() || queue.is_empty() {
+            self.space.waiting |= !queue.is_empty();
+            return self.allocate_fresh(class);
+        }
+        let block = queue.first;
+        self.check_block(block, class)?;
+        let rest = if block == queue.last {
+            Queue::EMPTY
+        } else {
+            Queue { first: self.link_of(block), last: queue.last }
+        };
+        if block == ready {
+            self.space.ready[class.index()] = Unit::NONE;
+            self.space.waiting |= !rest.is_empty();
+        }
+        self.stage.store_header(word, rest.to_word());
+        Ok(block)
+    }
+
+    fn allocate_fresh(&mut self, class: Class) -> Result<Unit, WriteError> {
+        let word = fresh_word(class);
+        let mut fresh = Fresh::from_word(self.stage.header(self.reader.region(), word));
+        if u64::from(fresh.next.0) + class.units() > u64::from(fresh.end.0) {
+            fresh = self.new_run(class)?;
+        }
+        self.check_block(fresh.next, class)?;
+        let after = Unit(fresh.next.0 + class.units() as u32);
+        self.stage.store_header(word, Fresh { next: after, ..fresh }.to_word());
+        Ok(fresh.next)
+    }
+
+    /// Gives the class another run of spans.
+    #[cold]
+    fn new_run(&mut self, class: Class) -> Result<Fresh, WriteError> {
+        let region = self.reader.region();
+        let first = self.stage.header(region, NEXT_SPAN);
+        let spans = class.run_spans();
+        let started = first.saturating_sub(region.load(NEXT_SPAN)).saturating_mul(SPAN_BYTES);
+        // The buckets that index what fits into the run must fit as well: 11 to 12 bytes a slot.
+        let wanted = started + spans * SPAN_BYTES + class.run_blocks() * 12;
+        self.check_limit(wanted)?;
+        if first.saturating_add(spans) > self.reader.layout().arena_spans() {
+            return Err(self.full());
+        }
+        let next = Unit((first * SPAN_UNITS) as u32);
+        let end = u32::try_from((first + spans) * SPAN_UNITS).map_err(|_| self.full())?;
+        let start = self.reader.layout().block(next);
+        self.reader.region().make_present(start..start + spans * SPAN_UNITS * super::class::UNIT_WORDS)?;
+        // No reader and no recovery looks at the table of spans beyond NEXT_SPAN: this needs no log.
+        let span_word = self.reader.layout().spans.start + first;
+        self.reader.region().make_present(span_word..span_word + 1)?;
+        self.reader.region().store(span_word, class.index() as u64 + 1);
+        self.stage.store_header(NEXT_SPAN, first + spans);
+        Ok(Fresh { next, end: Unit(end) })
+    }
+
+    /// Whether so many bytes more stay within the table's limit.
+    pub(super) fn check_limit(&self, more_bytes: u64) -> Result<(), WriteError> {
+        let max_bytes = self.reader.region().load(MAX_BYTES);
+        if used_bytes(self.reader.region()).saturating_add(more_bytes) > max_bytes {
+            return Err(self.full());
+        }
+        Ok(())
+    }
+
+    pub(super) fn full(&self) -> WriteError {
+        WriteError::TableFull { max_bytes: self.reader.region().load(MAX_BYTES) }
+    }
+
+    /// Puts a block that this commit makes unreachable at the end of its queue.
+    #[inline]
+    pub(super) fn free(&mut self, block: Unit, class: Class) {
+        self.space.grown[class.index()] = true;
+        self.push(queue_word(class), block);
+    }
+
+    /// Puts an entry that this commit removes at the end of the removed ones.
+    pub(super) fn push_removed(&mut self, block: Unit) {
+        self.space.wait();
+        self.push(REMOVED, block);
+    }
+
+    #[inline]
+    fn push(&mut self, word: u64, block: Unit) {
+        let queue = Queue::from_word(self.stage.header(self.reader.region(), word));
+        let longer = if queue.is_empty() {
+            Queue { first: block, last: block }
+        } else {
+            self.set_link(queue.last, block);
+            Queue { last: block, ..queue }
+        };
+        self.stage.store_header(word, longer.to_word());
+    }
+
+    /// The block after one in its queue.
+    #[inline]
+    pub(super) fn link_of(&self, block: Unit) -> Unit {
+        Unit((self.reader.region().load(self.reader.layout().block(block) + LINK_WORD) >> 32) as u32)
+    }
+
+    #[inline]
+    fn set_link(&self, block: Unit, next: Unit) {
+        let word = self.reader.layout().block(block) + LINK_WORD;
+        let rest = self.reader.region().load(word) & 0xffff_ffff;
+        self.reader.region().store(word, rest | u64::from(next.0) << 32);
+    }
+
+    #[inline]
+    pub(super) fn check_block(&self, block: Unit, class: Class) -> Result<(), WriteError> {
+        if self.reader.layout().fits(block, class) {
+            return Ok(());
+        }
+        Err(WriteError::Corrupt(format!("a free block of {} units at unit {}", class.units(), block.0)))
+    }
+
+    /// Moves the horizon when enough commits wait for it. Only between commits.
+    #[inline]
+    pub(super) fn move_horizon_if_due(&mut self) {
+        if self.space.waiting && self.version.saturating_sub(self.space.horizon) >= self.batch_commits {
+            self.move_horizon();
+        }
+    }
+
+    /// Whether moving the horizon could make anything reusable.
+    pub(super) fn horizon_lags(&self) -> bool {
+        self.space.horizon < self.version
+    }
+
+    /// REUSE: lets everything that was freed up to now be overwritten.
+    ///
+    /// The horizon is stored before any of it is (R7), and the fence keeps the loads of the pins, which will follow it here,
+    /// from moving before that store (R11). A reader that loaded the horizon before this store, and still reads what
+    /// is overwritten after it, sees the new horizon at its second look.
+    pub(super) fn move_horizon(&mut self) {
+        let region = self.reader.region();
+        region.store(HORIZON, self.version);
+        fence(Ordering::SeqCst);
+        self.space.horizon = self.version;
+        self.space.waiting = false;
+        self.space.removed_ready = Queue::from_word(region.load(REMOVED)).last;
+        for class in Class::all() {
+            if std::mem::take(&mut self.space.grown[class.index()]) {
+                self.space.ready[class.index()] = Queue::from_word(region.load(queue_word(class))).last;
+            }
+        }
+    }
+
+    /// Entries and slots, as the commit that is being prepared will leave them.
+    #[inline]
+    pub(super) fn counts(&self) -> Counts {
+        Counts::from_word(self.stage.header(self.reader.region(), super::layout::COUNTS))
+    }
+
+    #[inline]
+    pub(super) fn set_counts(&mut self, counts: Counts) {
+        self.stage.store_header(super::layout::COUNTS, counts.to_word());
+    }
+}

@@ -1,0 +1,194 @@
+//! The write set of a commit, and the redo log it becomes.
+//!
+//! ```text
+//!  log   version │ count │ word, value │ word, value │ ...
+//! ```
+//!
+//! | store | what a kill right after it leaves |
+//! | --- | --- |
+//! | log version, log words, log count | `committed == applied`: the commit never was; its preparations are reusable memory |
+//! | `committed = v` | the commit stands: recovery applies the log |
+//! | each logged store | the same: applying it again from the start ends in the same words (R4) |
+//! | `applied = v` | nothing is in flight |
+
+use std::collections::HashMap;
+
+use super::bucket::View;
+use super::error::OpenError;
+use super::layout::{APPLIED, COMMITTED, Layout};
+use crate::region::Region;
+
+/// Words of the log before the first pair.
+pub(super) const LOG_HEADER_WORDS: u64 = 2;
+const LOG_VERSION: u64 = 0;
+const LOG_COUNT: u64 = 1;
+
+/// The word stores of the commit that is being prepared: at most one for a word (R4), in the order in which they will
+/// be logged and applied (R3): first what readers see (slots, links, removed-at, the root), then counts, then the
+/// allocator's words.
+#[derive(Debug, Default)]
+pub(super) struct Stage {
+    visible: Vec<(u64, u64)>,
+    header: Vec<(u64, u64)>,
+    /// Where each visible word is, once there are too many to look through.
+    positions: HashMap<u64, usize>,
+}
+
+/// Up to this many stores, looking through them is cheaper than hashing.
+const FEW: usize = 24;
+
+impl Stage {
+    pub(super) fn clear(&mut self) {
+        self.visible.clear();
+        self.header.clear();
+        if !self.positions.is_empty() {
+            self.positions = HashMap::new();
+        }
+    }
+
+    /// Number of stores.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.visible.len() + self.header.len()
+    }
+
+    /// Stages a store that readers may see.
+    #[inline]
+    pub(super) fn store(&mut self, word: u64, value: u64) {
+        if let Some(position) = self.position(word) {
+            self.visible[position].1 = value;
+            return;
+        }
+        self.visible.push((word, value));
+        if self.visible.len() > FEW {
+            self.remember();
+        }
+    }
+
+    fn remember(&mut self) {
+        let first = self.positions.len();
+        for (position, (word, _)) in self.visible.iter().enumerate().skip(first) {
+            self.positions.insert(*word, position);
+        }
+    }
+
+    #[inline]
+    fn position(&self, word: u64) -> Option<usize> {
+        if self.visible.len() <= FEW {
+            self.visible.iter().position(|staged| staged.0 == word)
+        } else {
+            self.positions.get(&word).copied()
+        }
+    }
+
+    /// The staged value of a word that readers may see.
+    #[inline]
+    fn staged(&self, word: u64) -> Option<u64> {
+        if self.visible.is_empty() {
+            return None;
+        }
+        self.position(word).map(|position| self.visible[position].1)
+    }
+
+    /// Stages a store to one of the header's counts or of the allocator's words.
+    #[inline]
+    pub(super) fn store_header(&mut self, word: u64, value: u64) {
+        match self.header.iter_mut().find(|staged| staged.0 == word) {
+            Some(staged) => staged.1 = value,
+            None => self.header.push((word, value)),
+        }
+    }
+
+    /// One of the header's counts or of the allocator's words, as this commit will leave it.
+    #[inline]
+    pub(super) fn header<R: Region>(&self, region: &R, word: u64) -> u64 {
+        match self.header.iter().find(|staged| staged.0 == word) {
+            Some(staged) => staged.1,
+            None => region.load(word),
+        }
+    }
+
+    /// The table as this commit will leave it.
+    #[inline]
+    pub(super) fn over<'a, R>(&'a self, region: &'a R) -> Through<'a, R> {
+        Through { stage: self, region }
+    }
+
+    /// Writes the log: all of it, before `committed` is stored (R2).
+    #[inline]
+    pub(super) fn write_log<R: Region>(&self, region: &R, layout: &Layout, version: u64) {
+        let log = layout.log.start;
+        region.store(log + LOG_VERSION, version);
+        let mut at = log + LOG_HEADER_WORDS;
+        for (word, value) in self.visible.iter().chain(&self.header) {
+            region.store(at, *word);
+            region.store(at + 1, *value);
+            at += 2;
+        }
+        region.store(log + LOG_COUNT, self.len() as u64);
+    }
+
+    /// Commits what the log says, and applies it. This is the moment.
+    #[inline]
+    pub(super) fn commit<R: Region>(&self, region: &R, version: u64) {
+        region.store(COMMITTED, version);
+        for (word, value) in self.visible.iter().chain(&self.header) {
+            region.store(*word, *value);
+        }
+        region.store(APPLIED, version);
+    }
+}
+
+/// A table seen through a write set.
+#[derive(Debug)]
+pub(super) struct Through<'a, R> {
+    stage: &'a Stage,
+    region: &'a R,
+}
+
+impl<R: Region> View for Through<'_, R> {
+    #[inline]
+    fn word(&self, word: u64) -> u64 {
+        self.stage.staged(word).unwrap_or_else(|| self.region.load(word))
+    }
+}
+
+/// Words that a log of so many stores takes.
+pub(super) fn log_words(stores: usize) -> u64 {
+    LOG_HEADER_WORDS + 2 * stores as u64
+}
+
+/// The version whose log was being written, or is complete.
+pub(super) fn logged_version<R: Region>(region: &R, layout: &Layout) -> u64 {
+    region.load(layout.log.start + LOG_VERSION)
+}
+
+/// Applies the log of the commit in flight. Needs no knowledge of any structure, and may be cut and repeated.
+pub(super) fn apply_log<R: Region>(region: &R, layout: &Layout, version: u64) -> Result<u64, OpenError> {
+    let log = layout.log.start;
+    let count = region.load(log + LOG_COUNT);
+    if logged_version(region, layout) != version || count > (layout.log.words - LOG_HEADER_WORDS) / 2 {
+        return Err(OpenError::Corrupt(format!(
+            "commit {version} stands, but the log is of version {} with {count} stores",
+            logged_version(region, layout)
+        )));
+    }
+    let pairs = || (0..count).map(|pair| log + LOG_HEADER_WORDS + 2 * pair);
+    // First all of it is checked, so that a corrupt log changes nothing.
+    if let Some(at) = pairs().find(|at| !layout.may_be_logged(region.load(*at))) {
+        return Err(OpenError::Corrupt(format!(
+            "the log of commit {version} names word {}, which no commit changes",
+            region.load(at)
+        )));
+    }
+    for at in pairs() {
+        region.store(region.load(at), region.load(at + 1));
+    }
+    region.store(APPLIED, version);
+    Ok(count)
+}
+
+/// Marks the log as no version's, so that a discarded one is reported once.
+pub(super) fn forget_log<R: Region>(region: &R, layout: &Layout) {
+    region.store(layout.log.start + LOG_VERSION, 0);
+}

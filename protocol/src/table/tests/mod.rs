@@ -1,0 +1,3 @@
+//! Tests of the engine on heap memory.
+
+mod model;

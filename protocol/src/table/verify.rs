@@ -1,0 +1,371 @@
+//! The check of everything: the invariants of [`super`], number by number.
+
+use super::bucket::{self, Slot, Tag, View};
+use super::class::{Class, SPAN_UNITS, Unit};
+use super::entry::Entry;
+use super::error::OpenError;
+use super::index::{MAX_CHAIN, Nonsense};
+use super::layout::{
+    APPLIED, BEQUEST, COMMITTED, COUNTS, Counts, Fresh, HORIZON, Layout, MAX_BYTES, NEXT_SPAN, Queue,
+    REMOVED, ROOT, fresh_word, queue_word,
+};
+use super::root::{MIN_BUCKETS, Root};
+use crate::region::Region;
+
+/// What [`verify`] found in a table that is whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Version of the last commit.
+    pub version: u64,
+    /// Number of entries.
+    pub entries: u64,
+    /// Removed entries that wait for their slots to be emptied.
+    pub removed: u64,
+    /// Buckets of the index.
+    pub buckets: u64,
+    /// Overflow buckets.
+    pub overflows: u64,
+    /// Blocks that are free for reuse, now or when the horizon has passed.
+    pub free_blocks: u64,
+}
+
+/// What a block was found to be. Every block must end as exactly one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Use {
+    Unseen = 0,
+    Entry,
+    Removed,
+    RemovedSeen,
+    Superseded,
+    Overflow,
+    Bequest,
+    Free,
+}
+
+/// Walks everything, and accounts for every block once. Only by whoever may write the table, and while it does not.
+///
+/// The work is bounded by the table's size, and memory by a sixteenth of it, whatever the bytes say.
+///
+/// # Errors
+/// [`OpenError::Corrupt`] with the first thing that is wrong.
+pub fn verify<R: Region>(region: &R) -> Result<VerifyReport, OpenError> {
+    let layout = Layout::read(region)?;
+    let mut check = Check::new(region, &layout)?;
+    check.runs()?;
+    check.index()?;
+    check.bequest()?;
+    check.removed()?;
+    check.free()?;
+    check.nothing_is_lost()?;
+    Ok(check.report)
+}
+
+struct Check<'a, R> {
+    region: &'a R,
+    layout: &'a Layout,
+    applied: u64,
+    root: Root,
+    /// The class and first unit of the run that each span belongs to.
+    runs: Vec<Option<(Class, u32)>>,
+    /// What the block that starts at a unit is.
+    uses: Vec<Use>,
+    report: VerifyReport,
+    key: Vec<u8>,
+}
+
+fn wrong(what: impl Into<String>) -> OpenError {
+    OpenError::Corrupt(what.into())
+}
+
+impl<'a, R: Region> Check<'a, R> {
+    fn new(region: &'a R, layout: &'a Layout) -> Result<Self, OpenError> {
+        let (committed, applied) = (region.load(COMMITTED), region.load(APPLIED));
+        if committed != applied {
+            return Err(OpenError::NotRecovered { committed, applied });
+        }
+        if region.load(HORIZON) > applied {
+            return Err(wrong(format!("1: horizon {} above applied {applied}", region.load(HORIZON))));
+        }
+        let root = Root::from_word(region.load(ROOT));
+        if root.buckets < MIN_BUCKETS || root.buckets > layout.most_buckets() {
+            return Err(wrong(format!("4: {} buckets", root.buckets)));
+        }
+        let spans = region.load(NEXT_SPAN);
+        if spans == 0 || spans > layout.arena_spans() {
+            return Err(wrong(format!("9: next span {spans} of {}", layout.arena_spans())));
+        }
+        if super::space::used_bytes(region) > region.load(MAX_BYTES) {
+            return Err(wrong("more memory in use than max_bytes"));
+        }
+        let report =
+            VerifyReport { version: applied, buckets: u64::from(root.buckets), ..VerifyReport::default() };
+        let uses = vec![Use::Unseen; (spans * SPAN_UNITS) as usize];
+        Ok(Self { region, layout, applied, root, runs: Vec::new(), uses, report, key: Vec::new() })
+    }
+
+    /// 9: the runs tile the spans.
+    fn runs(&mut self) -> Result<(), OpenError> {
+        let spans = self.region.load(NEXT_SPAN);
+        self.runs = vec![None; spans as usize];
+        let mut span = 1;
+        while span < spans {
+            let class = (self.region.load(self.layout.spans.start + span) as usize)
+                .checked_sub(1)
+                .and_then(Class::from_index)
+                .ok_or_else(|| wrong(format!("9: span {span} begins a run of no class")))?;
+            let end = span + class.run_spans();
+            if end > spans {
+                return Err(wrong(format!("9: the run at span {span} ends beyond span {spans}")));
+            }
+            self.runs[span as usize..end as usize].fill(Some((class, (span * SPAN_UNITS) as u32)));
+            span = end;
+        }
+        for class in Class::all() {
+            let fresh = self.fresh(class);
+            let whole = fresh == Fresh { next: Unit::NONE, end: Unit::NONE };
+            let inside = || {
+                let run =
+                    self.runs.get(fresh.end.0.checked_sub(1)? as usize / SPAN_UNITS as usize).copied()??;
+                let start = run.1;
+                (run.0 == class
+                    && u64::from(fresh.end.0) == u64::from(start) + class.run_spans() * SPAN_UNITS
+                    && fresh.next.0 >= start
+                    && fresh.next <= fresh.end
+                    && u64::from(fresh.next.0 - start) % class.units() == 0)
+                    .then_some(())
+            };
+            if !whole && inside().is_none() {
+                return Err(wrong(format!("9: fresh memory {fresh:?} of {class:?} is in no run of it")));
+            }
+        }
+        Ok(())
+    }
+
+    fn fresh(&self, class: Class) -> Fresh {
+        Fresh::from_word(self.region.load(fresh_word(class)))
+    }
+
+    /// Notes what a block is. It must be a block, of that class, handed out, and not noted before.
+    fn note(&mut self, unit: Unit, class: Class, used: Use) -> Result<(), OpenError> {
+        let run = self.runs.get((u64::from(unit.0) / SPAN_UNITS) as usize).copied().flatten();
+        let Some((run_class, start)) = run else {
+            return Err(wrong(format!("7: {used:?} at unit {}, where no run is", unit.0)));
+        };
+        let offset = u64::from(unit.0 - start);
+        let fresh = self.fresh(class);
+        let is_fresh = unit >= fresh.next && unit < fresh.end;
+        if run_class != class
+            || !offset.is_multiple_of(class.units())
+            || offset / class.units() >= class.run_blocks()
+            || is_fresh
+        {
+            return Err(wrong(format!(
+                "7: {used:?} of {class:?} at unit {}, in a run of {run_class:?} from {start}, fresh: {is_fresh}",
+                unit.0
+            )));
+        }
+        let seen = &mut self.uses[unit.0 as usize];
+        if *seen != Use::Unseen {
+            return Err(wrong(format!("7: the block at unit {} is both {seen:?} and {used:?}", unit.0)));
+        }
+        *seen = used;
+        Ok(())
+    }
+
+    fn entry(&self, unit: Unit) -> Result<(u64, Entry, Class), OpenError> {
+        let block = self.layout.block(unit);
+        let entry = Entry::read(self.region, block);
+        let class = entry.and_then(|entry| entry.class());
+        match (entry, class) {
+            (Some(entry), Some(class)) if self.layout.fits(unit, class) => Ok((block, entry, class)),
+            _ => Err(wrong(format!("5: the block at unit {} is no entry", unit.0))),
+        }
+    }
+
+    /// 4, 5, 6: each slot of each chain.
+    fn index(&mut self) -> Result<(), OpenError> {
+        let (mut slots, mut entries) = (0_u64, 0_u64);
+        for number in 0..self.root.buckets {
+            let chain = self.chain(number)?;
+            let mut hashes: Vec<(u64, Unit)> = Vec::new();
+            for slot in chain.iter().flat_map(|bucket| Slot::all(*bucket)) {
+                let unit = slot.entry(self.region);
+                if unit.is_none() {
+                    continue;
+                }
+                slots += 1;
+                let (hash, removed) = self.slot(number, slot, unit)?;
+                entries += u64::from(!removed);
+                hashes.push((hash, unit));
+            }
+            self.no_key_twice(&mut hashes)?;
+        }
+        let counts = Counts::from_word(self.region.load(COUNTS));
+        if (u64::from(counts.slots), u64::from(counts.entries)) != (slots, entries) {
+            return Err(wrong(format!("6: {counts:?}, and there are {slots} slots and {entries} entries")));
+        }
+        self.report.entries = entries;
+        Ok(())
+    }
+
+    fn chain(&mut self, number: u32) -> Result<Vec<u64>, OpenError> {
+        let mut chain = vec![self.layout.bucket(number)];
+        loop {
+            let next = bucket::link(self.region, chain[chain.len() - 1]);
+            if next.is_none() {
+                return Ok(chain);
+            }
+            if chain.len() == MAX_CHAIN {
+                return Err(wrong(format!("4: the chain of bucket {number} does not end")));
+            }
+            self.note(next, bucket::overflow_class(), Use::Overflow)?;
+            self.report.overflows += 1;
+            chain.push(self.layout.overflow(next));
+        }
+    }
+
+    fn slot(&mut self, number: u32, slot: Slot, unit: Unit) -> Result<(u64, bool), OpenError> {
+        let (block, entry, class) = self.entry(unit)?;
+        self.key.clear();
+        if !self.region.copy_out(entry.key_at(block), entry.key_bytes, &mut self.key) {
+            return Err(wrong("5: a key ends outside the segment"));
+        }
+        let hash = self.layout.hash(&self.key);
+        let tag = slot.tag_in(self.region.word(slot.tag_word()));
+        if self.root.bucket(hash) != number || tag != Tag::new(hash, self.root.depth(number)) {
+            return Err(wrong(format!(
+                "5: the key of unit {} does not belong into bucket {number}, {tag:?}",
+                unit.0
+            )));
+        }
+        if super::entry::kept_hash(self.region, block).is_some_and(|kept| kept != hash) {
+            return Err(wrong(format!("5: the entry at unit {} keeps another hash", unit.0)));
+        }
+        let begins = entry.begin >= 1 && entry.begin <= self.applied;
+        let ends =
+            !entry.is_removed() || (entry.removed_at > entry.begin && entry.removed_at <= self.applied);
+        if !begins || !ends {
+            return Err(wrong(format!(
+                "5: the entry at unit {} stands from {} to {}",
+                unit.0, entry.begin, entry.removed_at
+            )));
+        }
+        self.note(unit, class, if entry.is_removed() { Use::Removed } else { Use::Entry })?;
+        Ok((hash, entry.is_removed()))
+    }
+
+    fn no_key_twice(&self, hashes: &mut [(u64, Unit)]) -> Result<(), OpenError> {
+        hashes.sort_unstable();
+        for pair in hashes.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+            let mut keys = [Vec::new(), Vec::new()];
+            for (key, (_, unit)) in keys.iter_mut().zip(pair) {
+                let (block, entry, _) = self.entry(*unit)?;
+                let _ = self.region.copy_out(entry.key_at(block), entry.key_bytes, key);
+            }
+            if keys[0] == keys[1] {
+                return Err(wrong(format!("5: units {} and {} have the same key", pair[0].1.0, pair[1].1.0)));
+            }
+        }
+        Ok(())
+    }
+
+    fn bequest(&mut self) -> Result<(), OpenError> {
+        let unit = Unit(self.region.load(BEQUEST) as u32);
+        if unit.is_none() {
+            return Ok(());
+        }
+        let (_, entry, class) = self.entry(unit)?;
+        if entry.begin > self.applied {
+            return Err(wrong(format!("5: the bequest is of version {}", entry.begin)));
+        }
+        self.note(unit, class, Use::Bequest)
+    }
+
+    /// 8: the removed ones.
+    fn removed(&mut self) -> Result<(), OpenError> {
+        let queue = Queue::from_word(self.region.load(REMOVED));
+        let mut removed_before = 0;
+        for unit in self.queue(queue)? {
+            let (_, entry, class) = self.entry(unit)?;
+            if entry.removed_at < removed_before {
+                return Err(wrong("8: the removed entries are not in order"));
+            }
+            removed_before = entry.removed_at;
+            match self.uses.get_mut(unit.0 as usize) {
+                Some(seen @ Use::Removed) => *seen = Use::RemovedSeen,
+                _ => self.note(unit, class, Use::Superseded)?,
+            }
+            self.report.removed += 1;
+        }
+        match self.uses.iter().position(|seen| *seen == Use::Removed) {
+            Some(unit) => {
+                Err(wrong(format!("8: the removed entry at unit {unit} is not among the removed ones")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn free(&mut self) -> Result<(), OpenError> {
+        for class in Class::all() {
+            let queue = Queue::from_word(self.region.load(queue_word(class)));
+            for unit in self.queue(queue)? {
+                self.note(unit, class, Use::Free)?;
+                self.report.free_blocks += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The blocks of a queue.
+    fn queue(&self, queue: Queue) -> Result<Vec<Unit>, OpenError> {
+        let mut units = Vec::new();
+        let mut unit = queue.first;
+        if queue.is_empty() != queue.last.is_none() {
+            return Err(wrong(format!("7: {queue:?} has one end")));
+        }
+        while !unit.is_none() {
+            if units.len() > self.uses.len() || unit.0 as usize >= self.uses.len() {
+                return Err(wrong(format!(
+                    "7: {queue:?} does not end, or leaves the arena at unit {}",
+                    unit.0
+                )));
+            }
+            units.push(unit);
+            if unit == queue.last {
+                return Ok(units);
+            }
+            unit = Unit((self.region.load(self.layout.block(unit) + super::entry::LINK_WORD) >> 32) as u32);
+        }
+        if queue.is_empty() {
+            Ok(units)
+        } else {
+            Err(wrong(format!("7: {queue:?} ends before its last block")))
+        }
+    }
+
+    /// 7: each block of each run is something.
+    fn nothing_is_lost(&self) -> Result<(), OpenError> {
+        let mut span = 1_usize;
+        while let Some(run) = self.runs.get(span).copied().flatten() {
+            let (class, start) = run;
+            let fresh = self.fresh(class);
+            for block in 0..class.run_blocks() {
+                let unit = Unit(start + (block * class.units()) as u32);
+                let is_fresh = unit >= fresh.next && unit < fresh.end;
+                if !is_fresh && self.uses[unit.0 as usize] == Use::Unseen {
+                    return Err(wrong(format!("7: the block of {class:?} at unit {} is lost", unit.0)));
+                }
+            }
+            span += class.run_spans() as usize;
+        }
+        Ok(())
+    }
+}
+
+impl From<Nonsense> for OpenError {
+    fn from(Nonsense(what): Nonsense) -> Self {
+        wrong(what)
+    }
+}

@@ -1,0 +1,402 @@
+//! The one handle that writes.
+//!
+//! Every write is: prepare (new blocks in reusable memory, word stores in the stage), commit (the log, `committed`, the stores,
+//! `applied`: [`super::stage`]), then a little housekeeping in commits of its own: the index grows by a bucket,
+//! a removed entry's slot is emptied. A write that fails leaves nothing behind: the stage is thrown away, and what was
+//! prepared is still reusable.
+
+use std::fmt;
+
+use super::bucket::{self, BUCKET_WORDS, BucketImage, Slot, Tag, View};
+use super::class::Unit;
+use super::entry::{self, Entry, LINK_WORD, MAX_KEY_BYTES, MAX_VALUE_BYTES, MAX_VERSION};
+use super::error::{OpenError, WriteError};
+use super::index::{Found, MAX_CHAIN, Nonsense};
+use super::layout::{APPLIED, BEQUEST, COMMITTED, EPOCH, HORIZON, ROOT};
+use super::reader::TableReader;
+use super::recovery::recover;
+use super::root::Root;
+use super::space::Space;
+use super::stage::{self, Stage};
+use super::transaction::Transaction;
+use crate::region::Region;
+
+/// The horizon is moved every so many commits, so that its line stays quiet for readers (R7).
+const BATCH_COMMITS: u64 = 64;
+/// Log words that are made present at once.
+const LOG_STEP_WORDS: u64 = 512;
+
+/// Writes a table, as the owner of one epoch.
+///
+/// There is at most one writer of a table at a time; that is the manager's promise, not this type's (R14, R17). An
+/// example is at [`TableReader`].
+pub struct TableWriter<R> {
+    pub(super) reader: TableReader<R>,
+    pub(super) stage: Stage,
+    pub(super) space: Space,
+    /// The last commit.
+    pub(super) version: u64,
+    pub(super) batch_commits: u64,
+    epoch: u64,
+    /// Set while a commit is in flight; found set by the next call after a panic only.
+    in_flight: bool,
+    log_present_words: u64,
+    /// No split is tried before this version: the last one found no room.
+    pub(super) growth_waits_until: u64,
+    /// For keys that are read again.
+    pub(super) key_buffer: Vec<u8>,
+}
+
+impl<R> fmt::Debug for TableWriter<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TableWriter")
+            .field("epoch", &self.epoch)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Region> TableWriter<R> {
+    /// Takes up writing where the last owner stopped, as the owner of `epoch`.
+    ///
+    /// # Errors
+    /// [`OpenError::NotRecovered`] where a commit is in flight, and what [`TableReader::open`] says.
+    pub fn open(region: R, epoch: u64) -> Result<Self, OpenError> {
+        let reader = TableReader::open(region)?;
+        let (committed, applied) = (reader.region().load(COMMITTED), reader.region().load(APPLIED));
+        if committed != applied {
+            return Err(OpenError::NotRecovered { committed, applied });
+        }
+        let horizon = reader.region().load(HORIZON);
+        if horizon > applied {
+            return Err(OpenError::Corrupt(format!("the horizon {horizon} is ahead of commit {applied}")));
+        }
+        let mut writer = Self {
+            reader,
+            stage: Stage::default(),
+            space: Space::unknown(horizon),
+            version: applied,
+            batch_commits: BATCH_COMMITS,
+            epoch,
+            in_flight: false,
+            log_present_words: 0,
+            growth_waits_until: 0,
+            key_buffer: Vec::new(),
+        };
+        writer.make_log_present(LOG_STEP_WORDS)?;
+        Ok(writer)
+    }
+
+    /// For reading what this handle has written.
+    pub fn reader(&self) -> &TableReader<R> {
+        &self.reader
+    }
+
+    /// The ownership this handle is for.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Version of the last commit.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Inserts or overwrites, as one commit; true where a value was replaced.
+    ///
+    /// # Errors
+    /// See [`WriteError`]; then nothing has changed.
+    #[inline]
+    pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<bool, WriteError> {
+        check_lengths(key, value)?;
+        self.commit_with(1, |writer| writer.prepare_insert(key, value)).map(|(replaced, _)| replaced)
+    }
+
+    /// Removes a key, as one commit; false, and no commit, where it was not there. Never fails for want of memory.
+    ///
+    /// # Errors
+    /// See [`WriteError`]; then nothing has changed.
+    pub fn remove(&mut self, key: &[u8]) -> Result<bool, WriteError> {
+        self.commit_with(1, |writer| writer.prepare_remove(key)).map(|(removed, _)| removed)
+    }
+
+    /// Leaves bytes for the heir, as one commit; see [`Transaction::bequeath`].
+    ///
+    /// # Errors
+    /// See [`WriteError`]; then nothing has changed.
+    pub fn bequeath(&mut self, bequest: &[u8]) -> Result<(), WriteError> {
+        check_lengths(&[], bequest)?;
+        self.commit_with(1, |writer| writer.prepare_bequest(bequest)).map(|_| ())
+    }
+
+    /// Several writes, and a bequest, that become visible and survive together.
+    pub fn transaction(&mut self) -> Transaction<'_, R> {
+        Transaction::new(self)
+    }
+
+    /// Prepares, commits, and keeps house. Where memory is short, what waits for the horizon is made reusable and
+    /// the preparation is done again.
+    #[inline]
+    pub(super) fn commit_with<T>(
+        &mut self,
+        writes: usize,
+        mut prepare: impl FnMut(&mut Self) -> Result<T, WriteError>,
+    ) -> Result<(T, u64), WriteError> {
+        self.begin()?;
+        loop {
+            match prepare(self).and_then(|done| self.commit().map(|()| done)) {
+                Ok(done) => {
+                    let version = self.version;
+                    self.keep_house(writes);
+                    return Ok((done, version));
+                }
+                Err(error) => {
+                    self.abandon();
+                    let short = matches!(error, WriteError::TableFull { .. } | WriteError::OutOfMemory(_));
+                    if !short || !self.make_room() {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn begin(&mut self) -> Result<(), WriteError> {
+        if self.in_flight || self.stage.len() != 0 {
+            self.resume()?;
+        }
+        self.move_horizon_if_due();
+        Ok(())
+    }
+
+    /// After a panic in the middle of a commit: what the manager does after a kill.
+    #[cold]
+    fn resume(&mut self) -> Result<(), WriteError> {
+        self.abandon();
+        recover(self.reader.region()).map_err(|error| WriteError::Corrupt(error.to_string()))?;
+        self.version = self.reader.region().load(APPLIED);
+        self.in_flight = false;
+        Ok(())
+    }
+
+    pub(super) fn abandon(&mut self) {
+        self.stage.clear();
+        self.space.forget();
+    }
+
+    /// Commits what is staged. Nothing staged, nothing to commit.
+    #[inline]
+    pub(super) fn commit(&mut self) -> Result<(), WriteError> {
+        if self.stage.len() == 0 {
+            return Ok(());
+        }
+        let version = self.version + 1;
+        if version > MAX_VERSION {
+            return Err(WriteError::Corrupt("the last version there can be is used".into()));
+        }
+        let region = self.reader.region();
+        let table_epoch = region.load(EPOCH);
+        if table_epoch != self.epoch {
+            return Err(WriteError::Fenced { handle: self.epoch, table: table_epoch });
+        }
+        let words = stage::log_words(self.stage.len());
+        if words > self.log_present_words {
+            self.grow_log(words)?;
+        }
+        self.in_flight = true;
+        let region = self.reader.region();
+        self.stage.write_log(region, self.reader.layout(), version);
+        self.stage.commit(region, version);
+        self.in_flight = false;
+        self.version = version;
+        self.stage.clear();
+        Ok(())
+    }
+
+    /// The log of a large transaction counts as the table's memory while it is needed.
+    #[cold]
+    fn grow_log(&mut self, words: u64) -> Result<(), WriteError> {
+        if words > self.reader.layout().log.words {
+            return Err(self.full());
+        }
+        self.check_limit(words * 8)?;
+        Ok(self.make_log_present(words)?)
+    }
+
+    fn make_log_present(&mut self, words: u64) -> Result<(), crate::region::OutOfMemory> {
+        let words = words.next_multiple_of(LOG_STEP_WORDS).min(self.reader.layout().log.words);
+        let log = self.reader.layout().log.start;
+        self.reader.region().make_present(log + self.log_present_words..log + words)?;
+        self.log_present_words = words;
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn root(&self) -> Root {
+        Root::from_word(self.reader.region().load(ROOT))
+    }
+
+    #[inline]
+    fn find(&self, hash: u64, key: &[u8]) -> Result<Option<Found>, WriteError> {
+        let region = self.reader.region();
+        Ok(self.reader.layout().find(region, &self.stage.over(region), self.root(), hash, key)?)
+    }
+
+    #[inline]
+    pub(super) fn prepare_insert(&mut self, key: &[u8], value: &[u8]) -> Result<bool, WriteError> {
+        let hash = self.reader.layout().hash(key);
+        let found = self.find(hash, key)?;
+        let class = entry::class_for(key.len(), value.len());
+        let unit = self.allocate(class)?;
+        let block = self.reader.layout().block(unit);
+        let previous = found.map_or(Unit::NONE, |found| found.unit);
+        entry::write(self.reader.region(), block, self.version + 1, previous, hash, key, value);
+        let Some(found) = found else {
+            self.prepare_slot(hash, unit)?;
+            let mut counts = self.counts();
+            counts.entries += 1;
+            counts.slots += 1;
+            self.set_counts(counts);
+            return Ok(false);
+        };
+        self.set_slot(found.slot, unit);
+        if found.entry.is_removed() {
+            // The superseded entry is among the removed ones already, and is freed from there.
+            let mut counts = self.counts();
+            counts.entries += 1;
+            self.set_counts(counts);
+            return Ok(false);
+        }
+        self.free_entry(&found)?;
+        Ok(true)
+    }
+
+    pub(super) fn prepare_remove(&mut self, key: &[u8]) -> Result<bool, WriteError> {
+        let hash = self.reader.layout().hash(key);
+        let Some(found) = self.find(hash, key)?.filter(|found| !found.entry.is_removed()) else {
+            return Ok(false);
+        };
+        let word = found.block + 1;
+        let removed = entry::with_removed_at(self.reader.region().load(word), self.version + 1);
+        self.stage.store(word, removed);
+        let mut counts = self.counts();
+        counts.entries -= 1;
+        self.set_counts(counts);
+        self.push_removed(found.unit);
+        Ok(true)
+    }
+
+    pub(super) fn prepare_bequest(&mut self, bequest: &[u8]) -> Result<(), WriteError> {
+        let old = Unit(self.reader.region().load(BEQUEST) as u32);
+        let unit = self.allocate(entry::class_for(0, bequest.len()))?;
+        let block = self.reader.layout().block(unit);
+        entry::write(self.reader.region(), block, self.version + 1, old, 0, &[], bequest);
+        self.stage.store(BEQUEST, u64::from(unit.0));
+        if !old.is_none() {
+            let class = Entry::read(self.reader.region(), self.reader.layout().block(old))
+                .and_then(|entry| entry.class())
+                .ok_or_else(|| WriteError::Corrupt("the bequest is no entry".into()))?;
+            self.check_block(old, class)?;
+            self.free(old, class);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn free_entry(&mut self, found: &Found) -> Result<(), WriteError> {
+        let class = found
+            .entry
+            .class()
+            .ok_or_else(|| WriteError::Corrupt("an entry of an impossible size".into()))?;
+        self.check_block(found.unit, class)?;
+        self.free(found.unit, class);
+        Ok(())
+    }
+
+    #[inline]
+    fn set_slot(&mut self, slot: Slot, unit: Unit) {
+        let word = slot.offset_word();
+        let value = slot.with_offset(self.stage.over(self.reader.region()).word(word), unit);
+        self.stage.store(word, value);
+    }
+
+    #[inline]
+    fn set_tag(&mut self, slot: Slot, tag: Tag) {
+        let word = slot.tag_word();
+        let value = slot.with_tag(self.stage.over(self.reader.region()).word(word), tag);
+        self.stage.store(word, value);
+    }
+
+    /// Points a slot to a new key's entry: an unused one of its chain, or the first of a new overflow bucket.
+    #[inline]
+    fn prepare_slot(&mut self, hash: u64, unit: Unit) -> Result<(), WriteError> {
+        let root = self.root();
+        let number = root.bucket(hash);
+        let tag = Tag::new(hash, root.depth(number));
+        let mut bucket = self.reader.layout().bucket(number);
+        for _ in 0..MAX_CHAIN {
+            let view = self.stage.over(self.reader.region());
+            if let Some(slot) = Slot::all(bucket).find(|slot| slot.entry(&view).is_none()) {
+                self.set_slot(slot, unit);
+                self.set_tag(slot, tag);
+                return Ok(());
+            }
+            let next = bucket::link(&view, bucket);
+            if next.is_none() {
+                let overflow = self.allocate_overflow(&[(tag, unit)], Unit::NONE)?;
+                let (word, value) =
+                    bucket::with_link(&self.stage.over(self.reader.region()), bucket, overflow);
+                self.stage.store(word, value);
+                return Ok(());
+            }
+            bucket = self.reader.layout().overflow(next);
+        }
+        Err(self.full())
+    }
+
+    /// Prepares an overflow bucket with these slots.
+    pub(super) fn allocate_overflow(
+        &mut self,
+        slots: &[(Tag, Unit)],
+        next: Unit,
+    ) -> Result<Unit, WriteError> {
+        let unit = self.allocate(bucket::overflow_class())?;
+        let block = self.reader.layout().block(unit);
+        let region = self.reader.region();
+        let link = region.load(block + LINK_WORD) & !0xffff_ffff;
+        region.store(block, entry::overflow_header(self.version + 1));
+        region.store(block + 1, 0);
+        region.store(block + LINK_WORD, link);
+        let mut image = BucketImage::default();
+        for (lane, (tag, unit)) in slots.iter().enumerate() {
+            image.put(lane as u64, *tag, *unit);
+        }
+        image.link(next);
+        self.write_bucket(self.reader.layout().overflow(unit), &image);
+        Ok(unit)
+    }
+
+    /// Writes a bucket that no reader can reach yet.
+    pub(super) fn write_bucket(&self, bucket: u64, image: &BucketImage) {
+        for offset in 0..BUCKET_WORDS {
+            self.reader.region().store(bucket + offset, image.0[offset as usize]);
+        }
+    }
+}
+
+impl From<Nonsense> for WriteError {
+    fn from(Nonsense(what): Nonsense) -> Self {
+        Self::Corrupt(what.to_owned())
+    }
+}
+
+pub(super) fn check_lengths(key: &[u8], value: &[u8]) -> Result<(), WriteError> {
+    if key.len() > MAX_KEY_BYTES {
+        return Err(WriteError::KeyTooLong(key.len()));
+    }
+    if value.len() > MAX_VALUE_BYTES {
+        return Err(WriteError::ValueTooLong(value.len()));
+    }
+    Ok(())
+}
