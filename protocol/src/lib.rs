@@ -3,14 +3,17 @@
 //! - [`table`]: the bytes of a table in shared memory, and the engine that reads and writes them.
 //! - [`region`]: where those bytes are: a mapped segment, the heap, or a recording of every store.
 //! - [`message`]: what is said on the control socket.
+//! - [`codec`]: messages as bytes.
 //! - [`ownership`]: who owns a table, as a pure state machine.
 //! - [`sys`]: the system calls behind all this.
 //!
 //! Unsafe code lives in [`region`] and [`sys`] only.
 #![deny(unsafe_code)]
 
+pub mod codec;
 pub mod message;
 pub mod ownership;
 pub mod region;
+#[cfg(target_os = "linux")]
 pub mod sys;
 pub mod table;

@@ -5,8 +5,13 @@
 //! single store ([`recording`]).
 
 pub mod heap;
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+pub mod mapped;
 
 pub use heap::HeapRegion;
+#[cfg(target_os = "linux")]
+pub use mapped::{MapError, MappedRegion};
 
 use std::fmt;
 use std::ops::Range;

@@ -1,0 +1,178 @@
+//! Which parts of a mapping are backed by memory, and how they come to be (rules H4 and H5).
+//!
+//! What this process has made present is remembered here, one bit for each step of 64 KiB: a step costs about 15 µs,
+//! and is the most that a write ever waits for. A chunk of 2 MiB that nobody has touched yet becomes one huge page,
+//! where the kernel has one: its owner's death is noticed a hundred times faster then (rule H11).
+
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::io::Errno;
+use rustix::mm::Advice;
+
+use crate::region::OutOfMemory;
+use crate::sys::limits;
+
+/// What is made present at once where a write waits for it.
+pub(super) const STEP_BYTES: u64 = 64 * 1024;
+
+/// A huge page; the unit of what is made present ahead.
+pub(super) const CHUNK_BYTES: u64 = 2 * 1024 * 1024;
+
+const STEPS_PER_CHUNK: u64 = CHUNK_BYTES / STEP_BYTES;
+
+/// The pages of one mapping.
+#[derive(Debug)]
+pub(super) struct Pages {
+    base: *mut u8,
+    bytes: u64,
+    /// One bit for each step.
+    present: Box<[AtomicU64]>,
+}
+
+// SAFETY: the pointer is only handed to `madvise`, and used for atomic operations on words.
+unsafe impl Send for Pages {}
+// SAFETY: as above.
+unsafe impl Sync for Pages {}
+
+impl Pages {
+    /// # Safety
+    /// The mapping is that long, and stays while any method runs.
+    pub(super) unsafe fn new(base: *mut u8, bytes: usize) -> Self {
+        let steps = (bytes as u64).div_ceil(STEP_BYTES);
+        let present = (0..steps.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        Self { base, bytes: bytes as u64, present }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether this process has made all of these bytes present.
+    #[inline]
+    pub(super) fn are_present(&self, bytes: &Range<u64>) -> bool {
+        steps_of(bytes).all(|step| self.is_present(step))
+    }
+
+    /// Makes all of these bytes present: whole chunks as huge pages, the rest step by step.
+    pub(super) fn make_present(&self, bytes: &Range<u64>) -> Result<(), OutOfMemory> {
+        let steps = steps_of(bytes);
+        let mut step = steps.start;
+        while step < steps.end {
+            let chunk_is_asked_for =
+                step.is_multiple_of(STEPS_PER_CHUNK) && step + STEPS_PER_CHUNK <= steps.end;
+            if chunk_is_asked_for && self.make_chunk_present(step / STEPS_PER_CHUNK)? {
+                step += STEPS_PER_CHUNK;
+                continue;
+            }
+            if !self.is_present(step) {
+                limits::ask_for(STEP_BYTES)?;
+                self.populate(step * STEP_BYTES..(step + 1) * STEP_BYTES)?;
+                self.mark(step..step + 1);
+            }
+            step += 1;
+        }
+        Ok(())
+    }
+
+    /// Makes a chunk present that has not been touched yet; false where a part of it has, and nothing is done.
+    ///
+    /// Collapsing is for fresh chunks only: a writer in the middle of one would be stopped for 10 ms.
+    pub(super) fn make_chunk_present(&self, chunk: u64) -> Result<bool, OutOfMemory> {
+        let steps = chunk * STEPS_PER_CHUNK..(chunk + 1) * STEPS_PER_CHUNK;
+        if steps.clone().any(|step| self.is_present(step)) {
+            return Ok(false);
+        }
+        limits::ask_for(CHUNK_BYTES)?;
+        self.populate(chunk * CHUNK_BYTES..(chunk + 1) * CHUNK_BYTES)?;
+        // Its owner may have caught up in the meantime.
+        if !steps.clone().any(|step| self.is_present(step)) {
+            self.collapse(chunk);
+        }
+        self.mark(steps);
+        Ok(true)
+    }
+
+    /// Returns the memory of the whole pages in the range.
+    pub(super) fn give_back(&self, bytes: Range<u64>) -> io::Result<()> {
+        let page = rustix::param::page_size() as u64;
+        let (start, end) = (bytes.start.next_multiple_of(page), bytes.end / page * page);
+        if start >= end {
+            return Ok(());
+        }
+        for step in steps_of(&(start..end)) {
+            self.present[(step / 64) as usize].fetch_and(!(1 << (step % 64)), Ordering::Relaxed);
+        }
+        Ok(self.advise(start..end, Advice::LinuxRemove)?)
+    }
+
+    /// Makes one huge page of the chunk; whether that went well. Works also where transparent huge pages for shared
+    /// memory are `never`.
+    pub(super) fn collapse(&self, chunk: u64) -> bool {
+        const MADV_COLLAPSE: libc::c_int = 25;
+        let start = self.at(chunk * CHUNK_BYTES);
+        // SAFETY: inside the mapping; it changes which pages hold the bytes, not the bytes.
+        unsafe { libc::madvise(start.cast(), CHUNK_BYTES as usize, MADV_COLLAPSE) == 0 }
+    }
+
+    /// Asks the kernel to make the bytes present, for writing.
+    pub(super) fn try_populate(&self, bytes: Range<u64>) -> Result<(), Errno> {
+        self.advise(bytes, Advice::LinuxPopulateWrite)
+    }
+
+    fn populate(&self, bytes: Range<u64>) -> Result<(), OutOfMemory> {
+        match self.try_populate(bytes.clone()) {
+            Ok(()) => Ok(()),
+            // Linux before 5.14.
+            Err(Errno::INVAL) => {
+                self.touch(bytes);
+                Ok(())
+            }
+            Err(error) => {
+                let limit =
+                    format!("the kernel has no page for it ({error}); is shared memory limited here?");
+                Err(OutOfMemory::new(limit, bytes.end - bytes.start))
+            }
+        }
+    }
+
+    /// Writes to each page without changing it.
+    fn touch(&self, bytes: Range<u64>) {
+        for offset in bytes.step_by(rustix::param::page_size()) {
+            // SAFETY: inside the mapping, which is writable and aligned; other processes see no change.
+            unsafe { &*self.at(offset).cast::<AtomicU64>() }.fetch_or(0, Ordering::Relaxed);
+        }
+    }
+
+    fn advise(&self, bytes: Range<u64>, advice: Advice) -> Result<(), Errno> {
+        let length = (bytes.end - bytes.start) as usize;
+        // SAFETY: inside the mapping (`at` asserts it). The advices used here make pages present, or zero the range,
+        // which is what the caller asked for.
+        rustix::io::retry_on_intr(|| unsafe {
+            rustix::mm::madvise(self.at(bytes.start).cast(), length, advice)
+        })
+    }
+
+    fn at(&self, offset: u64) -> *mut u8 {
+        assert!(offset < self.bytes, "offsets are compared with the region's limit");
+        // SAFETY: inside the mapping.
+        unsafe { self.base.add(offset as usize) }
+    }
+
+    #[inline]
+    fn is_present(&self, step: u64) -> bool {
+        self.present[(step / 64) as usize].load(Ordering::Relaxed) & (1 << (step % 64)) != 0
+    }
+
+    fn mark(&self, steps: Range<u64>) {
+        for step in steps {
+            self.present[(step / 64) as usize].fetch_or(1 << (step % 64), Ordering::Relaxed);
+        }
+    }
+}
+
+#[inline]
+fn steps_of(bytes: &Range<u64>) -> Range<u64> {
+    bytes.start / STEP_BYTES..bytes.end.div_ceil(STEP_BYTES)
+}

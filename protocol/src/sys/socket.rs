@@ -1,0 +1,312 @@
+//! A connection of whole messages (SEQPACKET), with descriptors, and with the kernel's word on who sent each
+//! (rules H10, H12, H18, H19).
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Process, packet, process};
+use crate::codec::{self, MessageError};
+use crate::message::MAX_MESSAGE_BYTES;
+
+/// One end of a connection. All methods take `&self`; one thread at a time receives.
+#[derive(Debug)]
+pub struct Connection {
+    socket: OwnedFd,
+}
+
+/// Who a process is, by the kernel's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Credentials {
+    /// Process id; 0 where it is in a PID namespace that is not ours to see.
+    pub pid: u32,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+/// What came beside a packet.
+#[derive(Debug)]
+pub struct Received {
+    /// The descriptors, all with CLOEXEC.
+    pub descriptors: Vec<OwnedFd>,
+    /// Who sent this very packet. A forked child of the peer can send on the same connection (rule H12), so whatever
+    /// speaks for ownership is compared with [`Peer::credentials`].
+    pub sender: Option<Credentials>,
+}
+
+/// The process at the other end, as it was when the connection was made.
+#[derive(Debug)]
+pub struct Peer {
+    /// Who it is.
+    pub credentials: Credentials,
+    /// The process.
+    pub process: Process,
+    /// Whether the kernel named the process itself (Linux 6.5). Otherwise it was looked up by its number, and may be
+    /// another one until it has answered something with [`Received::sender`] (rule H10).
+    pub certain: bool,
+}
+
+/// A connection could not be made or used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SocketError {
+    /// Nobody listens there.
+    #[error("cannot reach the manager at {}: {source} (is `heirloom run` running?)", path.display())]
+    Connect {
+        /// The socket's path.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// Nothing to receive now, or no room to send (on a non-blocking connection).
+    #[error("the connection is not ready")]
+    WouldBlock,
+    /// The other end is closed.
+    #[error("the other side has closed the connection")]
+    Closed,
+    /// A packet, or the descriptors with it, was longer than the protocol allows. It is gone; nothing of it was kept.
+    #[error("a packet of {bytes} bytes was longer, or brought more descriptors, than the protocol allows")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Too many descriptors of this user are in messages that nobody has received yet (rule H19).
+    #[error("too many descriptors of this user are under way in unread messages: raise RLIMIT_NOFILE")]
+    TooManyInFlight,
+    /// The packet is no message.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// The kernel refused for another reason.
+    #[error("the control connection failed: {0}")]
+    Failed(#[source] io::Error),
+}
+
+impl Connection {
+    /// Connects to the socket at `path`.
+    ///
+    /// # Errors
+    /// [`SocketError::Connect`].
+    pub fn connect(path: &Path) -> Result<Self, SocketError> {
+        let attempt = || -> io::Result<Self> {
+            let socket = new_socket(SocketType::SEQPACKET)?;
+            rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+            Self::from_fd(socket)
+        };
+        attempt().map_err(|source| SocketError::Connect { path: path.to_owned(), source })
+    }
+
+    /// Two ends of one connection inside this process, for a child or for a test.
+    ///
+    /// # Errors
+    /// Where no further descriptor is to be had.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (one, other) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        Ok((Self::from_fd(one)?, Self::from_fd(other)?))
+    }
+
+    /// Takes up a connected socket.
+    ///
+    /// # Errors
+    /// Where it is no Unix socket.
+    pub fn from_fd(socket: OwnedFd) -> io::Result<Self> {
+        packet::pass_credentials(socket.as_fd())?;
+        Ok(Self { socket })
+    }
+
+    /// Sends one packet, with a descriptor where one is given.
+    ///
+    /// # Errors
+    /// [`SocketError`]; the packet is sent whole or not at all.
+    pub fn send(&self, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) -> Result<(), SocketError> {
+        if bytes.is_empty() || bytes.len() > MAX_MESSAGE_BYTES {
+            return Err(SocketError::TooLong { bytes: bytes.len() });
+        }
+        packet::send(self.as_fd(), bytes, descriptor.as_slice()).map_err(SocketError::from)
+    }
+
+    /// Receives one packet into `bytes`, which is cleared first; `None` where the other side has closed.
+    ///
+    /// # Errors
+    /// [`SocketError::WouldBlock`], [`SocketError::TooLong`] (the next packet can still be received), and others.
+    pub fn recv(&self, bytes: &mut Vec<u8>) -> Result<Option<Received>, SocketError> {
+        bytes.clear();
+        let expected = packet::next_length(self.as_fd())?;
+        // One that is too long is received into nothing, so that it is out of the way.
+        bytes.resize(if expected > MAX_MESSAGE_BYTES { 0 } else { expected }, 0);
+        let packet = packet::receive(self.as_fd(), bytes)?;
+        if packet.truncated || packet.bytes > bytes.len() {
+            bytes.clear();
+            return Err(SocketError::TooLong { bytes: packet.bytes });
+        }
+        bytes.truncate(packet.bytes);
+        // A packet of no length cannot be told from the end (rule H18), and no message has none.
+        Ok((packet.bytes > 0).then_some(Received { descriptors: packet.descriptors, sender: packet.sender }))
+    }
+
+    /// Sends one message, with a descriptor where one is given.
+    ///
+    /// # Errors
+    /// [`SocketError`].
+    pub fn send_message<T: Serialize>(
+        &self,
+        message: &T,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> Result<(), SocketError> {
+        self.send(&codec::encode(message)?, descriptor)
+    }
+
+    /// Receives one message and what came beside it; `None` where the other side has closed.
+    ///
+    /// # Errors
+    /// [`SocketError::Message`] where the packet is none: end the connection then. Others as [`Connection::recv`].
+    pub fn recv_message<T: DeserializeOwned>(&self) -> Result<Option<(T, Received)>, SocketError> {
+        let mut bytes = Vec::new();
+        match self.recv(&mut bytes)? {
+            Some(received) => Ok(Some((codec::decode(&bytes)?, received))),
+            None => Ok(None),
+        }
+    }
+
+    /// Waits until something can be received (or the other side has closed), at most that long; whether it can.
+    ///
+    /// # Errors
+    /// Where the kernel refuses to wait.
+    pub fn wait_readable(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        let timeout = timeout
+            .map(|time| Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) });
+        match rustix::event::poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], timeout.as_ref()) {
+            Ok(ready) => Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether sending and receiving return [`SocketError::WouldBlock`] instead of waiting.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        Ok(rustix::io::ioctl_fionbio(&self.socket, nonblocking)?)
+    }
+
+    /// Refuses all descriptors from the other side, where this kernel can (Linux 6.16; rule H19); whether it can.
+    pub fn refuse_descriptors(&self) -> bool {
+        packet::refuse_descriptors(self.as_fd())
+    }
+
+    /// Who connected. On the connecting side this is the process that listened first: the supervisor, where it owns the
+    /// socket (rule H20).
+    ///
+    /// # Errors
+    /// Where the kernel has no pidfd for it.
+    pub fn peer(&self) -> io::Result<Peer> {
+        let credentials = peer_credentials(self.as_fd())?;
+        if let Ok(pidfd) = process::peer_pidfd(self.as_fd()) {
+            let process = Process::from_pidfd_of(pidfd, credentials.pid)?;
+            return Ok(Peer { credentials, process, certain: true });
+        }
+        Ok(Peer { credentials, process: Process::open(credentials.pid)?, certain: false })
+    }
+
+    /// A second handle on the same end.
+    ///
+    /// # Errors
+    /// Where no further descriptor is to be had.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()? })
+    }
+
+    /// Ends the connection for all handles on it, forked ones too: the other side reads what was sent, then the end.
+    pub fn shutdown(&self) {
+        // It fails only where the other side has done the same already.
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Connection {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl From<Connection> for OwnedFd {
+    fn from(connection: Connection) -> Self {
+        connection.socket
+    }
+}
+
+impl SocketError {
+    /// Whether trying again later is all there is to do.
+    #[must_use]
+    pub fn is_would_block(&self) -> bool {
+        matches!(self, Self::WouldBlock)
+    }
+}
+
+impl From<io::Error> for SocketError {
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EAGAIN) => Self::WouldBlock,
+            Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN) => Self::Closed,
+            Some(libc::ETOOMANYREFS) => Self::TooManyInFlight,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+/// For tokio's `AsyncFd::try_io`, which knows `WouldBlock` by its kind.
+impl From<SocketError> for io::Error {
+    fn from(error: SocketError) -> Self {
+        match error {
+            SocketError::WouldBlock => io::ErrorKind::WouldBlock.into(),
+            SocketError::Closed => io::Error::new(io::ErrorKind::BrokenPipe, error),
+            SocketError::Failed(source) => source,
+            other => io::Error::other(other),
+        }
+    }
+}
+
+impl From<libc::ucred> for Credentials {
+    fn from(credentials: libc::ucred) -> Self {
+        Self { pid: u32::try_from(credentials.pid).unwrap_or(0), uid: credentials.uid, gid: credentials.gid }
+    }
+}
+
+/// A Unix socket that no child inherits by accident.
+pub(crate) fn new_socket(kind: SocketType) -> io::Result<OwnedFd> {
+    Ok(rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?)
+}
+
+fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<Credentials> {
+    let mut credentials = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: both pointers are to locals of the size given.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut length,
+        )
+    };
+    if answer != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(credentials.into())
+}

@@ -1,0 +1,121 @@
+//! A mapped segment: what is stored is there for all who map it, and nothing outside it can be reached (rules H1 to H6).
+#![cfg(target_os = "linux")]
+
+use std::os::fd::AsFd;
+
+use heirloom_protocol::region::{MappedRegion, Region};
+use heirloom_protocol::sys::segment::SEGMENT_UNIT_BYTES;
+use heirloom_protocol::sys::{Segment, testing};
+
+const WORDS: u64 = 2 * SEGMENT_UNIT_BYTES / 8;
+
+fn segment() -> Segment {
+    Segment::create("test", 2 * SEGMENT_UNIT_BYTES).expect("a segment")
+}
+
+#[test]
+fn a_reader_sees_what_the_owner_stores() {
+    let segment = segment();
+    let owner = MappedRegion::writable(segment.fresh_writable().expect("fresh")).expect("mapped");
+    let reader = MappedRegion::read_only(segment.fresh_read_only().expect("fresh")).expect("mapped");
+    assert_eq!((owner.words(), reader.words()), (WORDS, WORDS));
+
+    for (word, length) in [(0, 0), (1, 1), (10, 7), (20, 8), (30, 9), (1000, 64), (2000, 100_003)] {
+        let bytes: Vec<u8> = (0..length).map(|index: usize| (index * 7 + 3) as u8).collect();
+        owner.copy_in(word, &bytes);
+        let mut copy = b"before".to_vec();
+        assert!(reader.copy_out(word, length, &mut copy));
+        assert_eq!(copy[..6], *b"before");
+        assert_eq!(copy[6..], bytes[..]);
+        assert!(reader.equals(word, &bytes), "length {length}");
+        for index in 0..length.min(100) {
+            let mut other = bytes.clone();
+            other[length - 1 - index] ^= 0x80;
+            assert!(!reader.equals(word, &other), "length {length}, differs at {index} from the end");
+        }
+    }
+    owner.store(WORDS - 1, 42);
+    assert_eq!(reader.load(WORDS - 1), 42);
+    reader.prefetch(WORDS - 1);
+    reader.prefetch(u64::MAX);
+}
+
+#[test]
+fn nothing_outside_the_segment_is_reached() {
+    let region = segment().map().expect("mapped");
+    let mut bytes = Vec::new();
+    for word in [WORDS, WORDS + 1, u64::MAX / 8, u64::MAX] {
+        region.store(word, 7);
+        region.copy_in(word, b"x");
+        assert_eq!(region.load(word), 0);
+        assert!(!region.equals(word, b"x"));
+        assert!(!region.copy_out(word, 1, &mut bytes));
+        assert!(region.make_present(0..word.max(WORDS + 1)).is_err());
+    }
+    assert!(!region.copy_out(WORDS - 1, 9, &mut bytes));
+    assert!(!region.copy_out(0, usize::MAX, &mut bytes));
+    region.copy_in(WORDS - 1, b"nine char");
+    assert_eq!(region.load(WORDS - 1), 0, "what does not fit is dropped whole");
+    assert!(bytes.is_empty());
+}
+
+#[test]
+fn a_reader_stores_nothing() {
+    let segment = segment();
+    let reader = MappedRegion::read_only(segment.fresh_read_only().expect("fresh")).expect("mapped");
+    reader.store(5, 7);
+    reader.copy_in(5, b"something");
+    assert_eq!(reader.load(5), 0);
+    assert!(reader.make_present(0..8).is_err());
+    assert!(reader.give_back(0..512).is_err());
+    assert!(MappedRegion::writable(segment.fresh_read_only().expect("fresh")).is_err());
+}
+
+#[test]
+fn memory_comes_and_goes() {
+    let segment = segment();
+    let region = segment.map().expect("mapped");
+    let resident = || rustix::fs::fstat(segment.as_fd()).expect("fstat").st_blocks as u64 * 512;
+    assert_eq!(resident(), 0, "a new segment is sparse");
+    region.make_present(0..10).expect("memory");
+    let first = resident();
+    assert!(first > 0 && first <= 64 * 1024, "one step, not more: {first}");
+    region.make_present(0..WORDS).expect("memory");
+    assert_eq!(resident(), WORDS * 8);
+    region.copy_in(0, &[7; 4096]);
+    region.copy_in(WORDS / 2, &[7; 4096]);
+    region.give_back(WORDS / 2..WORDS).expect("given back");
+    assert_eq!(resident(), WORDS * 4);
+    assert_eq!(region.load(WORDS / 2), 0);
+    assert_eq!(region.load(0), u64::from_le_bytes([7; 8]));
+    region.make_present(WORDS / 2..WORDS).expect("memory");
+    assert_eq!(resident(), WORDS * 8, "what was given back is not believed to be there");
+}
+
+#[test]
+fn a_forked_childs_copy_is_inert() {
+    let segment = segment();
+    let owner = MappedRegion::writable(segment.fresh_writable().expect("fresh")).expect("mapped");
+    owner.store(3, 33);
+    let mut owner = Some(owner);
+    let child = testing::fork(|| {
+        let region = owner.take().expect("the region");
+        region.store(3, 44);
+        region.copy_in(3, b"from the child");
+        let mut bytes = Vec::new();
+        let silent = region.words() == 0
+            && region.is_inert()
+            && region.load(3) == 0
+            && !region.equals(3, b"f")
+            && !region.copy_out(3, 8, &mut bytes)
+            && region.make_present(0..8).is_err();
+        drop(region);
+        if silent { 0 } else { 1 }
+    })
+    .expect("forked");
+    assert_eq!(testing::reap(&child).expect("reaped"), 0);
+    let owner = owner.expect("this process still has it");
+    assert_eq!(owner.load(3), 33);
+    owner.store(3, 34);
+    assert_eq!(owner.load(3), 34);
+}
