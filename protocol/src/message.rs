@@ -303,6 +303,8 @@ pub struct OwnerStatus {
 pub struct HandoffStatus {
     /// Why the table changed hands, in words.
     pub reason: String,
+    /// When the notice came: `CLOCK_MONOTONIC` in nanoseconds, for comparing with clocks of other processes.
+    pub noticed_ns: u64,
     /// Until the kernel confirmed that nobody can write.
     pub unwritable_us: u64,
     /// Until the commit in flight was recovered.
