@@ -85,7 +85,8 @@ pub(crate) fn run_if_asked() -> bool {
     let work = Work::new(entries.parse().expect("the number of entries is a number"));
     for question in std::io::stdin().lines() {
         question.expect("the owner asks in text");
-        let times = (0..PASSES).map(|pass| work.time_gets(pass, |key, into| subjects::get(&reader, key, into)));
+        let times =
+            (0..PASSES).map(|pass| work.time_gets(pass, |key, into| subjects::get(&reader, key, into)));
         println!("{}", median(times.collect()));
     }
     true

@@ -23,7 +23,11 @@ fn main() {
         return;
     }
     let work = Work::new(entries());
-    println!("set: {} entries, keys of 8 bytes, values of {} bytes, one thread", work.len(), work::VALUE_BYTES);
+    println!(
+        "set: {} entries, keys of 8 bytes, values of {} bytes, one thread",
+        work.len(),
+        work::VALUE_BYTES
+    );
     println!("{:<34} {:>8} {:>10} {:>8}   ns per operation", "", "get", "overwrite", "insert");
     row::<Heirloom>(&work, "heirloom");
     row::<Inline>(&work, "hashbrown, inline");
@@ -52,7 +56,8 @@ fn row<S: Subject>(work: &Work, name: &str) {
     }
     let mut subject = subject.expect("there is at least one pass");
     let gets = (0..PASSES).map(|pass| work.time_gets(pass, |key, into| subject.get(key, into))).collect();
-    let overwrites = (0..PASSES).map(|pass| work.time(pass, |key, value| subject.insert(key, value))).collect();
+    let overwrites =
+        (0..PASSES).map(|pass| work.time(pass, |key, value| subject.insert(key, value))).collect();
     let (get, overwrite, insert) = (median(gets), median(overwrites), median(inserts));
     println!("{name:<34} {get:>8.0} {overwrite:>10.0} {insert:>8.0}");
 }

@@ -28,7 +28,8 @@ impl Subject for Heirloom {
     fn new(entries: usize) -> Self {
         let max_bytes = (entries as u64 * 256).max(16 << 20);
         let options = TableOptions { seed: 0x5eed, incarnation: 1, ..TableOptions::set(max_bytes) };
-        let segment = Segment::create("heirloom-bench", options.segment_bytes()).expect("a segment can be created");
+        let segment =
+            Segment::create("heirloom-bench", options.segment_bytes()).expect("a segment can be created");
         let region = Arc::new(
             MappedRegion::writable(segment.fresh_writable().expect("a descriptor can be opened"))
                 .expect("the segment can be mapped"),
