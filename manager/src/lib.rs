@@ -4,4 +4,5 @@
 pub mod cli;
 pub mod config;
 mod demo;
+pub mod hydrate;
 pub mod supervisor;
