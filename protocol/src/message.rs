@@ -285,6 +285,10 @@ pub struct TableStatus {
     pub owner: Option<OwnerStatus>,
     /// Number of transfers since the manager started.
     pub handoffs: u64,
+    /// How often it was taken back, and recovery run, since the manager started.
+    pub recoveries: u64,
+    /// How many of these found a commit in flight: its log being written, or being applied.
+    pub recovered_mid_commit: u64,
     /// The last transfer, stage by stage.
     pub last_handoff: Option<HandoffStatus>,
 }
@@ -309,6 +313,8 @@ pub struct HandoffStatus {
     pub unwritable_us: u64,
     /// Until the commit in flight was recovered.
     pub recovered_us: u64,
+    /// Until find-me had answered with the worker that took it.
+    pub found_us: u64,
     /// Until the offer was sent.
     pub offered_us: u64,
     /// Until it was accepted.
