@@ -1,0 +1,334 @@
+//! Between the session and the world: handles on any thread speak through the [`Link`]; what the session says is to be
+//! done, the [`Hub`] does.
+//!
+//! A message is sent by the thread that has something to say, under the lock, so that messages leave in the order in
+//! which the session made them; an acceptance costs no detour through the client's thread. Nothing waits under the
+//! lock: the connection is a non-blocking one, and heirs and answers are called after it is released.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread::{self, ThreadId};
+
+use crossbeam_channel::Sender;
+use heirloom_protocol::message::{Refusal, Request};
+use heirloom_protocol::sys::{Connection, SocketError};
+
+use super::session::{Answer, Answered, Effect, Granted, Question, Reply, Session};
+use super::source::Source;
+use super::{ConnectError, Grant, Ownership};
+use crate::heir::TableHeir;
+use crate::transfer::Transfer;
+
+/// Handles hold this. When the last one is dropped, the client ends.
+pub(crate) struct Link {
+    hub: Arc<Hub>,
+    /// In any other process this is a copy that a fork made, and inert (rule H2): its thread does not exist there, its
+    /// locks may be held for ever, and the connection is still the parent's (rule H12).
+    process: u32,
+}
+
+/// What the client's thread and the handles share.
+pub(super) struct Hub {
+    link: Weak<Link>,
+    state: Mutex<State>,
+    heirs: Mutex<HashMap<String, SharedHeir>>,
+    sources: Mutex<HashMap<String, Weak<Source>>>,
+    /// Hears how the first connection went.
+    first: Mutex<Option<Reply<Result<(), ConnectError>>>>,
+    thread: OnceLock<ThreadId>,
+}
+
+struct State {
+    session: Session,
+    connection: Option<Arc<Connection>>,
+    /// Dropped when the client ends, which wakes its thread from a back-off.
+    running: Option<Sender<Infallible>>,
+}
+
+/// Only the client's thread calls heirs, so their lock is never waited for.
+type SharedHeir = Arc<Mutex<Box<dyn TableHeir>>>;
+
+impl Link {
+    pub(super) fn new(
+        session: Session,
+        running: Sender<Infallible>,
+        first: Reply<Result<(), ConnectError>>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|link| {
+            let state = State { session, connection: None, running: Some(running) };
+            let hub = Hub {
+                link: Weak::clone(link),
+                state: Mutex::new(state),
+                heirs: Mutex::default(),
+                sources: Mutex::default(),
+                first: Mutex::new(Some(first)),
+                thread: OnceLock::new(),
+            };
+            Self { hub: Arc::new(hub), process: process::id() }
+        })
+    }
+
+    pub(super) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// Whether this is a fork's copy.
+    pub(crate) fn is_inert(&self) -> bool {
+        self.process != process::id()
+    }
+
+    /// Whether waiting for the manager here would keep the only thread that hears it from hearing.
+    pub(crate) fn is_client_thread(&self) -> bool {
+        self.hub.is_client_thread()
+    }
+
+    pub(super) fn ask(&self, question: Question, reply: Reply<Answered>) {
+        self.hub.tell(|session| session.ask(question, reply));
+    }
+
+    /// False where the table has an heir already.
+    pub(crate) fn heir(&self, table: &str, heir: Box<dyn TableHeir>) -> bool {
+        // The heir is there before the manager hears of it.
+        let mut heirs = lock(&self.hub.heirs);
+        if heirs.contains_key(table) {
+            return false;
+        }
+        heirs.insert(table.to_owned(), Arc::new(Mutex::new(heir)));
+        drop(heirs);
+        self.hub.tell(|session| session.heir(table));
+        true
+    }
+
+    pub(crate) fn ready(&self) {
+        self.hub.tell(Session::ready);
+    }
+
+    pub(crate) fn accept(&self, table: &str, epoch: u64, reply: Reply<Result<Grant, String>>) {
+        let link = Weak::clone(&self.hub.link);
+        let reply: Reply<Granted> = Box::new(move |granted| {
+            reply(granted.map(|(descriptor, tenure)| {
+                // Without a link the client has ended, and its connection with it: the manager knows.
+                Grant::from_manager(descriptor, Ownership::new(tenure, link.upgrade()))
+            }));
+        });
+        self.hub.tell(|session| session.accept(table, epoch, reply));
+    }
+
+    pub(crate) fn decline(&self, table: &str, epoch: u64, reason: String) {
+        if !self.is_inert() {
+            self.hub.tell(|session| session.decline(table, epoch, reason));
+        }
+    }
+
+    pub(crate) fn release(&self, table: &str, epoch: u64) {
+        self.hub.tell(|session| session.release(table, epoch));
+    }
+
+    /// The readers' source of a table, if there is one.
+    pub(super) fn source(&self, table: &str) -> Option<Arc<Source>> {
+        lock(&self.hub.sources).get(table).and_then(Weak::upgrade)
+    }
+
+    /// Makes `source` the readers' source of its table, unless another thread was faster.
+    pub(super) fn share(&self, source: Arc<Source>) -> Arc<Source> {
+        let mut sources = lock(&self.hub.sources);
+        sources.retain(|_, source| source.strong_count() > 0);
+        match sources.get(source.table()).and_then(Weak::upgrade) {
+            Some(faster) => faster,
+            None => {
+                sources.insert(source.table().to_owned(), Arc::downgrade(&source));
+                source
+            }
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if !self.is_inert() {
+            self.hub.close();
+        }
+    }
+}
+
+impl Hub {
+    pub(super) fn starts_here(&self) {
+        self.thread.set(thread::current().id()).expect("one thread runs a client");
+    }
+
+    fn is_client_thread(&self) -> bool {
+        self.thread.get() == Some(&thread::current().id())
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        lock(&self.state).running.is_none()
+    }
+
+    /// A new connection is there; false where the client has ended meanwhile.
+    pub(super) fn attach(&self, connection: &Arc<Connection>) -> bool {
+        let mut state = lock(&self.state);
+        if state.running.is_none() {
+            return false;
+        }
+        state.connection = Some(Arc::clone(connection));
+        drop(state);
+        self.tell(Session::connected);
+        true
+    }
+
+    pub(super) fn detach(&self) {
+        lock(&self.state).connection = None;
+        self.tell(Session::lost);
+    }
+
+    /// How the first connection went; later ones are nobody's news. True where somebody waited for it.
+    pub(super) fn first(&self, outcome: Result<(), ConnectError>) -> bool {
+        let reply = lock(&self.first).take();
+        reply.map(|reply| reply(outcome)).is_some()
+    }
+
+    pub(super) fn first_is_awaited(&self) -> bool {
+        lock(&self.first).is_some()
+    }
+
+    fn close(&self) {
+        let (running, connection) = {
+            let mut state = lock(&self.state);
+            (state.running.take(), state.connection.take())
+        };
+        drop(running);
+        if let Some(connection) = connection {
+            connection.shutdown();
+        }
+        self.tell(Session::closed);
+    }
+
+    /// Takes the session one step further, and does what comes of it.
+    pub(super) fn tell(&self, step: impl FnOnce(&mut Session) -> Vec<Effect>) {
+        let mut later = Vec::new();
+        let mut state = lock(&self.state);
+        for effect in step(&mut state.session) {
+            match effect {
+                Effect::Send(request) => state.send(&request),
+                Effect::HangUp(reason) => {
+                    tracing::error!(reason, "the manager broke the protocol; connecting again");
+                    state.hang_up();
+                }
+                other => later.push(other),
+            }
+        }
+        drop(state);
+        for effect in later {
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&self, effect: Effect) {
+        match effect {
+            Effect::Send(_) | Effect::HangUp(_) => unreachable!("done under the lock"),
+            Effect::Online => {
+                if !self.first(Ok(())) {
+                    tracing::info!("the manager is back");
+                    self.move_readers();
+                }
+            }
+            Effect::Unwelcome { why, message } => {
+                tracing::error!(?why, message, "the manager refuses this client");
+                let was_first = self.first(Err(ConnectError::Refused { why, message }));
+                let mut state = lock(&self.state);
+                if was_first {
+                    // A mistake, then, and told as one. Later it may be an upgrade under way: go on trying.
+                    state.running = None;
+                }
+                state.hang_up();
+            }
+            Effect::Complaint { why: Refusal::StaleEpoch, message } => {
+                // The answer to a release that was said twice.
+                tracing::debug!(message, "the manager knew already");
+            }
+            Effect::Complaint { why, message } => tracing::error!(?why, message, "the manager refuses"),
+            Effect::Transferred { offer, descriptor } => {
+                let table = offer.table.clone();
+                if let Some(link) = self.link.upgrade() {
+                    let transfer = Transfer::from_manager(offer, descriptor, link);
+                    self.call_heir(&table, |heir| heir.transferred(transfer));
+                }
+            }
+            Effect::Recalled(recall) => {
+                let table = recall.table.clone();
+                self.call_heir(&table, |heir| heir.recalled(recall));
+            }
+            Effect::Fenced(fenced) => {
+                let table = fenced.table.clone();
+                tracing::warn!(
+                    table,
+                    epoch = fenced.epoch,
+                    reason = fenced.reason,
+                    "the table was taken away"
+                );
+                self.call_heir(&table, |heir| heir.fenced(fenced));
+            }
+            Effect::Grant { reply, granted } => reply(granted),
+            Effect::Answer { reply, answered } => reply(answered),
+        }
+    }
+
+    /// An heir that panics costs the worker that transfer (it is dropped, so declined), not its connection.
+    fn call_heir(&self, table: &str, call: impl FnOnce(&mut dyn TableHeir)) {
+        let Some(heir) = lock(&self.heirs).get(table).map(Arc::clone) else { return };
+        if catch_unwind(AssertUnwindSafe(|| call(lock(&heir).as_mut()))).is_err() {
+            tracing::error!(table, "the heir panicked");
+        }
+    }
+
+    /// After a reconnection: where the manager had to create a table anew, its readers go on with the new one.
+    fn move_readers(&self) {
+        let sources: Vec<_> = lock(&self.sources).values().cloned().collect();
+        for source in sources {
+            let Some(table) = source.upgrade().map(|source| source.table().to_owned()) else { continue };
+            let question = Question::Open { table };
+            let reply: Reply<Answered> = Box::new(move |answered| {
+                if let (Some(source), Ok(Answer::Opened(descriptor))) = (source.upgrade(), answered) {
+                    match source.move_to(descriptor) {
+                        Ok(true) => {
+                            tracing::info!(table = source.table(), "reading the segment created anew")
+                        }
+                        Ok(false) => {}
+                        Err(error) => tracing::warn!(%error, "readers stay with the old segment"),
+                    }
+                }
+            });
+            self.tell(|session| session.ask(question, reply));
+        }
+    }
+}
+
+impl State {
+    fn send(&mut self, request: &Request) {
+        let Some(connection) = &self.connection else { return };
+        match connection.send_message(request, None) {
+            Ok(()) => {}
+            // The client's thread reads the end of the connection and makes a new one.
+            Err(SocketError::Closed) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot send to the manager; connecting again");
+                self.hang_up();
+            }
+        }
+    }
+
+    /// Ends the connection; the client's thread, which waits for it, makes a new one.
+    fn hang_up(&mut self) {
+        if let Some(connection) = &self.connection {
+            connection.shutdown();
+        }
+    }
+}
+
+/// A panic of a handle's user never leaves these in a state that matters: each change is one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

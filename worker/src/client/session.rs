@@ -1,0 +1,393 @@
+//! What a client knows about itself and the manager, as a pure state machine: what was said or asked goes in, what is
+//! to be done comes out. It opens no socket and calls no heir; [`super::link`] does.
+//!
+//! ```text
+//!            connected            Welcome                 Registered
+//!   Away ────────────► Greeting ───────────► Registering ────────────► Online
+//!    ▲      Hello       │     │   Register        │      heirs, releases, │
+//!    │                  │     └───────────────────┼── Ready, requests ──► │
+//!    └──────────────────┴── connection lost ──────┴───────────────────────┘
+//!                                 (a client without a name goes to Online at Welcome)
+//! ```
+//!
+//! What outlives a connection: heirs, readiness, requests that wait for an answer (asked again), ownerships (their
+//! handles go on writing) and releases (said again: the manager may have died before it heard). What does not: offers.
+//! An offer that was being accepted fails, because its epoch was the dead manager's.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use heirloom_protocol::message::{Event, PROTOCOL_VERSION, Refusal, Request};
+
+use super::ownership::Tenure;
+use crate::heir::{Fenced, Recall};
+use crate::transfer::Offer;
+
+/// Hears the answer to one question, once; on whatever thread learns it.
+pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
+
+/// What the manager has to say to a question.
+pub(crate) type Answered = Result<Answer, Refused>;
+
+/// The answer to an acceptance: the descriptor to map, or why the offer does not stand any more.
+pub(crate) type Granted = Result<(OwnedFd, Arc<Tenure>), String>;
+
+/// A question to the manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Question {
+    Open { table: String },
+    Recall { table: String },
+    Status,
+}
+
+/// The manager's answer to a [`Question`].
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Opened(OwnedFd),
+    Done,
+    Status(String),
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The manager says no.
+    ByManager { why: Refusal, message: String },
+    /// This side's handles were all dropped.
+    Closed,
+}
+
+/// What is to be done, in this order.
+pub(crate) enum Effect {
+    Send(Request),
+    /// The client is registered (again).
+    Online,
+    /// The manager does not want this client at all.
+    Unwelcome {
+        why: Refusal,
+        message: String,
+    },
+    /// The manager does not do something that has no answer of its own.
+    Complaint {
+        why: Refusal,
+        message: String,
+    },
+    /// The manager says what it cannot mean: begin anew with another connection.
+    HangUp(String),
+    Transferred {
+        offer: Offer,
+        descriptor: OwnedFd,
+    },
+    Recalled(Recall),
+    Fenced(Fenced),
+    Grant {
+        reply: Reply<Granted>,
+        granted: Granted,
+    },
+    Answer {
+        reply: Reply<Answered>,
+        answered: Answered,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Away,
+    Greeting,
+    Registering,
+    Online,
+    Closed,
+}
+
+/// A question that waits for its answer.
+struct Asked {
+    question: Question,
+    reply: Reply<Answered>,
+    /// The pieces of a status that have come so far.
+    pieces: String,
+}
+
+/// An offer that has not been declined or granted.
+struct Offered {
+    epoch: u64,
+    /// Set once the worker has accepted.
+    accepted: Option<Reply<Granted>>,
+}
+
+/// See the top of this file.
+pub(crate) struct Session {
+    name: Option<String>,
+    phase: Phase,
+    heirs: BTreeSet<String>,
+    ready: bool,
+    last_number: u32,
+    asked: BTreeMap<u32, Asked>,
+    offers: HashMap<String, Offered>,
+    owned: HashMap<String, Arc<Tenure>>,
+    released: BTreeMap<String, u64>,
+}
+
+impl Session {
+    /// A session under a worker's name, or of a client that only reads and asks.
+    pub(crate) fn new(name: Option<String>) -> Self {
+        Self {
+            name,
+            phase: Phase::Away,
+            heirs: BTreeSet::new(),
+            ready: false,
+            last_number: 0,
+            asked: BTreeMap::new(),
+            offers: HashMap::new(),
+            owned: HashMap::new(),
+            released: BTreeMap::new(),
+        }
+    }
+
+    /// A new connection is there.
+    pub(crate) fn connected(&mut self) -> Vec<Effect> {
+        self.phase = Phase::Greeting;
+        vec![Effect::Send(Request::Hello { version: PROTOCOL_VERSION })]
+    }
+
+    /// The connection is gone.
+    pub(crate) fn lost(&mut self) -> Vec<Effect> {
+        if self.phase != Phase::Closed {
+            self.phase = Phase::Away;
+        }
+        for asked in self.asked.values_mut() {
+            asked.pieces.clear();
+        }
+        self.forget_offers("the connection to the manager was lost")
+    }
+
+    /// Nobody on this side is interested any more.
+    pub(crate) fn closed(&mut self) -> Vec<Effect> {
+        self.phase = Phase::Closed;
+        let mut effects = self.forget_offers("the client was closed");
+        for asked in mem::take(&mut self.asked).into_values() {
+            effects.push(Effect::Answer { reply: asked.reply, answered: Err(Refused::Closed) });
+        }
+        effects
+    }
+
+    /// Asks the manager something; at once, or when it is there again.
+    pub(crate) fn ask(&mut self, question: Question, reply: Reply<Answered>) -> Vec<Effect> {
+        if self.phase == Phase::Closed {
+            return vec![Effect::Answer { reply, answered: Err(Refused::Closed) }];
+        }
+        self.last_number = self.last_number.wrapping_add(1);
+        let request = question.request(self.last_number);
+        self.asked.insert(self.last_number, Asked { question, reply, pieces: String::new() });
+        self.when_online(request)
+    }
+
+    /// The worker has an heir for a table.
+    pub(crate) fn heir(&mut self, table: &str) -> Vec<Effect> {
+        self.heirs.insert(table.to_owned());
+        self.when_online(Request::Heir { table: table.to_owned() })
+    }
+
+    /// The worker can take tables from now on.
+    pub(crate) fn ready(&mut self) -> Vec<Effect> {
+        self.ready = true;
+        self.when_online(Request::Ready)
+    }
+
+    /// The worker takes what was offered.
+    pub(crate) fn accept(&mut self, table: &str, epoch: u64, reply: Reply<Granted>) -> Vec<Effect> {
+        match self.offers.get_mut(table) {
+            Some(offer) if offer.epoch == epoch && offer.accepted.is_none() => {
+                offer.accepted = Some(reply);
+                self.when_online(Request::Accept { table: table.to_owned(), epoch })
+            }
+            _ => vec![Effect::Grant { reply, granted: Err("the offer was withdrawn".to_owned()) }],
+        }
+    }
+
+    /// The worker does not take what was offered.
+    pub(crate) fn decline(&mut self, table: &str, epoch: u64, reason: String) -> Vec<Effect> {
+        match self.offers.get(table) {
+            Some(offer) if offer.epoch == epoch => {
+                self.offers.remove(table);
+                self.when_online(Request::Decline { table: table.to_owned(), epoch, reason })
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The worker has unmapped a table.
+    pub(crate) fn release(&mut self, table: &str, epoch: u64) -> Vec<Effect> {
+        if self.owned.get(table).is_some_and(|tenure| tenure.epoch() == epoch) {
+            self.owned.remove(table);
+        }
+        self.released.insert(table.to_owned(), epoch);
+        self.when_online(Request::Release { table: table.to_owned(), epoch })
+    }
+
+    /// The manager has said something.
+    pub(crate) fn heard(&mut self, event: Event, descriptor: Option<OwnedFd>, now: Instant) -> Vec<Effect> {
+        match (self.phase, event) {
+            (Phase::Greeting, Event::Welcome { version: PROTOCOL_VERSION, .. }) => self.welcomed(),
+            (Phase::Greeting, Event::Welcome { version, .. }) => vec![Effect::Unwelcome {
+                why: Refusal::Version,
+                message: format!(
+                    "the manager speaks version {version} of the protocol, this worker {PROTOCOL_VERSION}"
+                ),
+            }],
+            (Phase::Registering, Event::Registered) => self.online(),
+            (Phase::Greeting | Phase::Registering, Event::Refused { why, message, .. }) => {
+                vec![Effect::Unwelcome { why, message }]
+            }
+            (Phase::Online, event) => self.heard_online(event, descriptor, now),
+            (_, event) => vec![Effect::HangUp(format!("out of turn: {event:?}"))],
+        }
+    }
+
+    fn heard_online(&mut self, event: Event, descriptor: Option<OwnedFd>, now: Instant) -> Vec<Effect> {
+        match event {
+            Event::Offered { table, epoch, gift, reason, expires_in_ms } => {
+                let expires = now + Duration::from_millis(expires_in_ms);
+                self.offered(Offer { table, epoch, gift, reason, expires }, descriptor)
+            }
+            Event::Granted { table, epoch } => self.granted(table, epoch, descriptor),
+            Event::Withdrawn { table, epoch, reason } => self.withdrawn(&table, epoch, reason),
+            Event::Recalled { table, epoch, deadline_ms } => {
+                let Some(tenure) = self.tenure(&table, epoch) else { return Vec::new() };
+                tenure.set_recalled(true);
+                let deadline = now + Duration::from_millis(deadline_ms);
+                vec![Effect::Recalled(Recall { table, epoch, deadline })]
+            }
+            Event::Fenced { table, epoch, reason } => {
+                let Some(tenure) = self.tenure(&table, epoch) else { return Vec::new() };
+                tenure.end();
+                self.owned.remove(&table);
+                vec![Effect::Fenced(Fenced { table, epoch, reason })]
+            }
+            Event::Opened { request, .. } => match descriptor {
+                Some(descriptor) => self.answered(request, Ok(Answer::Opened(descriptor))),
+                None => vec![Effect::HangUp("a table was opened without a descriptor".to_owned())],
+            },
+            Event::Done { request } => self.answered(request, Ok(Answer::Done)),
+            Event::Status { request, piece, more } => self.status(request, &piece, more),
+            Event::Refused { request: Some(request), why, message } => {
+                self.answered(request, Err(Refused::ByManager { why, message }))
+            }
+            Event::Refused { request: None, why, message } => vec![Effect::Complaint { why, message }],
+            event => vec![Effect::HangUp(format!("out of turn: {event:?}"))],
+        }
+    }
+
+    fn welcomed(&mut self) -> Vec<Effect> {
+        match &self.name {
+            Some(name) => {
+                self.phase = Phase::Registering;
+                vec![Effect::Send(Request::Register { name: name.clone() })]
+            }
+            None => self.online(),
+        }
+    }
+
+    /// Says everything again that outlives a connection.
+    fn online(&mut self) -> Vec<Effect> {
+        self.phase = Phase::Online;
+        let heirs = self.heirs.iter().map(|table| Request::Heir { table: table.clone() });
+        let released = self
+            .released
+            .iter()
+            .map(|(table, epoch)| Request::Release { table: table.clone(), epoch: *epoch });
+        let ready = self.ready.then_some(Request::Ready);
+        let asked = self.asked.iter().map(|(number, asked)| asked.question.request(*number));
+        let said = heirs.chain(released).chain(ready).chain(asked).map(Effect::Send);
+        said.chain([Effect::Online]).collect()
+    }
+
+    fn offered(&mut self, offer: Offer, descriptor: Option<OwnedFd>) -> Vec<Effect> {
+        let Some(descriptor) = descriptor else {
+            return vec![Effect::HangUp(format!("table `{}` was offered without a descriptor", offer.table))];
+        };
+        if !self.heirs.contains(&offer.table) {
+            let Offer { table, epoch, .. } = offer;
+            let reason = "the worker has no heir for this table".to_owned();
+            return vec![Effect::Send(Request::Decline { table, epoch, reason })];
+        }
+        // Whatever was released before, the manager has heard.
+        self.released.remove(&offer.table);
+        let mut effects = self.forget_offer(&offer.table, "the table was offered anew");
+        self.offers.insert(offer.table.clone(), Offered { epoch: offer.epoch, accepted: None });
+        effects.push(Effect::Transferred { offer, descriptor });
+        effects
+    }
+
+    fn granted(&mut self, table: String, epoch: u64, descriptor: Option<OwnedFd>) -> Vec<Effect> {
+        let expected =
+            self.offers.get(&table).is_some_and(|offer| offer.epoch == epoch && offer.accepted.is_some());
+        let (Some(descriptor), true) = (descriptor, expected) else {
+            // Nobody here will ever write it; the descriptor is closed by now.
+            return self.release(&table, epoch);
+        };
+        let reply =
+            self.offers.remove(&table).and_then(|offer| offer.accepted).expect("it was just looked at");
+        let tenure = Tenure::new(table.clone(), epoch);
+        self.owned.insert(table, Arc::clone(&tenure));
+        vec![Effect::Grant { reply, granted: Ok((descriptor, tenure)) }]
+    }
+
+    /// An offer, or a recall, does not stand any more.
+    fn withdrawn(&mut self, table: &str, epoch: u64, reason: String) -> Vec<Effect> {
+        if let Some(tenure) = self.tenure(table, epoch) {
+            tenure.set_recalled(false);
+        }
+        match self.offers.get(table) {
+            Some(offer) if offer.epoch == epoch => self.forget_offer(table, &reason),
+            _ => Vec::new(),
+        }
+    }
+
+    fn status(&mut self, request: u32, piece: &str, more: bool) -> Vec<Effect> {
+        let Some(asked) = self.asked.get_mut(&request) else { return Vec::new() };
+        asked.pieces.push_str(piece);
+        if more {
+            return Vec::new();
+        }
+        let whole = mem::take(&mut asked.pieces);
+        self.answered(request, Ok(Answer::Status(whole)))
+    }
+
+    fn answered(&mut self, request: u32, answered: Answered) -> Vec<Effect> {
+        // None: it was asked again after a reconnection, and this is the second answer.
+        let asked = self.asked.remove(&request);
+        asked.map(|asked| Effect::Answer { reply: asked.reply, answered }).into_iter().collect()
+    }
+
+    fn forget_offers(&mut self, reason: &str) -> Vec<Effect> {
+        let tables: Vec<_> = self.offers.keys().cloned().collect();
+        tables.iter().flat_map(|table| self.forget_offer(table, reason)).collect()
+    }
+
+    fn forget_offer(&mut self, table: &str, reason: &str) -> Vec<Effect> {
+        let accepted = self.offers.remove(table).and_then(|offer| offer.accepted);
+        accepted.map(|reply| Effect::Grant { reply, granted: Err(reason.to_owned()) }).into_iter().collect()
+    }
+
+    fn tenure(&self, table: &str, epoch: u64) -> Option<&Arc<Tenure>> {
+        self.owned.get(table).filter(|tenure| tenure.epoch() == epoch)
+    }
+
+    /// What is not said now is said by [`Self::online`], from what was noted.
+    fn when_online(&self, request: Request) -> Vec<Effect> {
+        if self.phase == Phase::Online { vec![Effect::Send(request)] } else { Vec::new() }
+    }
+}
+
+impl Question {
+    fn request(&self, request: u32) -> Request {
+        match self {
+            Self::Open { table } => Request::Open { request, table: table.clone() },
+            Self::Recall { table } => Request::Recall { request, table: table.clone() },
+            Self::Status => Request::Status { request },
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Where readers read: one mapping for each table of a client, replaced when the manager created the table anew.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+
+use super::{Link, RequestError};
+use crate::engine::ReadHandle;
+
+/// The segment that all readers of one table read, at this moment.
+pub(crate) struct Source {
+    table: String,
+    segment: ArcSwap<ReadHandle>,
+    /// Readers keep the client's thread going, which moves them to a new segment. None in a test without a manager.
+    _link: Option<Arc<Link>>,
+}
+
+impl Source {
+    pub(crate) fn new(table: String, segment: ReadHandle, link: Option<Arc<Link>>) -> Arc<Self> {
+        Arc::new(Self { table, segment: ArcSwap::from_pointee(segment), _link: link })
+    }
+
+    pub(crate) fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// The segment, for the length of one read. It stays mapped that long, whatever happens meanwhile.
+    #[inline]
+    pub(crate) fn segment(&self) -> Guard<Arc<ReadHandle>> {
+        self.segment.load()
+    }
+
+    /// Moves all readers to the segment behind `descriptor`, if it is not the one they read already: every creation has
+    /// its own incarnation (rule R6).
+    pub(super) fn move_to(&self, descriptor: OwnedFd) -> Result<bool, RequestError> {
+        let offered = open(&self.table, descriptor)?;
+        let moved = offered.info().incarnation != self.segment().info().incarnation;
+        if moved {
+            self.segment.store(Arc::new(offered));
+        }
+        Ok(moved)
+    }
+}
+
+/// Maps a table to read it.
+pub(super) fn open(table: &str, descriptor: OwnedFd) -> Result<ReadHandle, RequestError> {
+    ReadHandle::map(descriptor)
+        .map_err(|source| RequestError::Map { table: table.to_owned(), source })?
+        .map_err(|source| RequestError::Open { table: table.to_owned(), source })
+}

@@ -1,0 +1,79 @@
+//! The client's thread: connects, listens, connects again.
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use heirloom_protocol::message::Event;
+use heirloom_protocol::sys::{Connection, SocketError};
+
+use super::ConnectError;
+use super::back_off::BackOff;
+use super::link::Hub;
+
+/// Runs until the client's last handle is dropped, or its first connection fails for good.
+///
+/// The first connection is tried for as long as `patience`, so that a worker that its own init system starts beside
+/// `heirloom run` need not come second. `running` disconnects when the client ends.
+pub(super) fn run(hub: &Hub, socket: &Path, patience: Duration, running: &Receiver<Infallible>) {
+    hub.starts_here();
+    let patient_until = Instant::now() + patience;
+    let mut back_off = BackOff::default();
+    while !hub.is_closed() {
+        match connect(socket) {
+            Ok(connection) => {
+                let connected = Instant::now();
+                listen(hub, &connection);
+                hub.detach();
+                if connected.elapsed() > Duration::from_secs(1) {
+                    back_off.reset();
+                }
+            }
+            Err(source) if hub.first_is_awaited() && Instant::now() >= patient_until => {
+                hub.first(Err(ConnectError::Unreachable { source }));
+                return;
+            }
+            Err(error) => tracing::debug!(%error, "trying again"),
+        }
+        match running.recv_timeout(back_off.next_wait()) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+            Ok(never) => match never {},
+        }
+    }
+}
+
+fn connect(socket: &Path) -> Result<Arc<Connection>, SocketError> {
+    let connection = Connection::connect(socket)?;
+    connection.set_nonblocking(true).map_err(SocketError::Failed)?;
+    Ok(Arc::new(connection))
+}
+
+/// Hears what the manager says until the connection ends, on this side or on that.
+fn listen(hub: &Hub, connection: &Arc<Connection>) {
+    if !hub.attach(connection) {
+        return;
+    }
+    loop {
+        match connection.recv_message::<Event>() {
+            Ok(Some((event, mut beside))) => {
+                // More than one descriptor belongs to no message; `beside` closes the others.
+                let descriptor = beside.descriptors.pop();
+                hub.tell(|session| session.heard(event, descriptor, Instant::now()));
+            }
+            Ok(None) | Err(SocketError::Closed) => return,
+            Err(SocketError::WouldBlock) => {
+                if let Err(error) = connection.wait_readable(None) {
+                    tracing::error!(%error, "cannot wait for the manager");
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the manager sent what is no message; connecting again");
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! One type over a table in a mapped segment and a table on the heap, so that a program's `Writer<K, V>` is the same
+//! type in production and in its own tests. Which of the two it is, is decided once for each operation, never for each
+//! word.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+pub(crate) use heirloom_protocol::region::MapError;
+use heirloom_protocol::region::{HeapRegion, MappedRegion};
+use heirloom_protocol::table::{self, OpenError, ReadError, TableInfo, TableReader, TableWriter, WriteError};
+
+/// Calls the same method on whichever memory the handle is over.
+macro_rules! on_either {
+    ($handle:expr, $inner:ident => $call:expr) => {
+        match $handle {
+            Self::Mapped($inner) => $call,
+            Self::Heap($inner) => $call,
+        }
+    };
+}
+
+/// Reads a table, wherever it is.
+#[derive(Debug)]
+pub(crate) enum ReadHandle {
+    Mapped(TableReader<MappedRegion>),
+    Heap(TableReader<Arc<HeapRegion>>),
+}
+
+impl ReadHandle {
+    /// Maps a segment for reading; the outer error is the kernel's, the inner one about what is in it.
+    pub(crate) fn map(descriptor: OwnedFd) -> Result<Result<Self, OpenError>, MapError> {
+        Ok(TableReader::open(MappedRegion::read_only(descriptor)?).map(Self::Mapped))
+    }
+
+    /// The same, leaving the descriptor to its owner.
+    pub(crate) fn map_copy(descriptor: &impl AsFd) -> Result<Result<Self, OpenError>, MapError> {
+        Self::map(descriptor.as_fd().try_clone_to_owned().map_err(MapError::Failed)?)
+    }
+
+    /// Reads a table on the heap.
+    pub(crate) fn heap(region: Arc<HeapRegion>) -> Result<Self, OpenError> {
+        TableReader::open(region).map(Self::Heap)
+    }
+
+    #[inline]
+    pub(crate) fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, ReadError> {
+        on_either!(self, table => table.get_into(key, value))
+    }
+
+    #[inline]
+    pub(crate) fn contains(&self, key: &[u8]) -> Result<bool, ReadError> {
+        on_either!(self, table => table.contains(key))
+    }
+
+    /// Whether this is a forked child's copy, which has no words (rule H2).
+    #[inline]
+    pub(crate) fn is_inert(&self) -> bool {
+        matches!(self, Self::Mapped(table) if table.region().is_inert())
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        on_either!(self, table => table.len())
+    }
+
+    pub(crate) fn info(&self) -> TableInfo {
+        on_either!(self, table => table.info())
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        on_either!(self, table => table.version())
+    }
+
+    pub(crate) fn bequest(&self) -> Result<Option<Vec<u8>>, ReadError> {
+        on_either!(self, table => table.bequest())
+    }
+
+    pub(crate) fn scan(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ReadError> {
+        on_either!(self, table => table.scan(each))
+    }
+}
+
+/// Writes a table, wherever it is. Dropping it unmaps the segment.
+#[derive(Debug)]
+pub(crate) enum WriteHandle {
+    Mapped(TableWriter<MappedRegion>),
+    Heap(TableWriter<Arc<HeapRegion>>),
+}
+
+impl WriteHandle {
+    /// Maps a segment and takes up writing; the outer error is the kernel's, the inner one about what is in it.
+    pub(crate) fn map(descriptor: OwnedFd, epoch: u64) -> Result<Result<Self, OpenError>, MapError> {
+        Ok(TableWriter::open(MappedRegion::writable(descriptor)?, epoch).map(Self::Mapped))
+    }
+
+    /// Takes up writing a table on the heap.
+    pub(crate) fn heap(region: Arc<HeapRegion>, epoch: u64) -> Result<Self, OpenError> {
+        TableWriter::open(region, epoch).map(Self::Heap)
+    }
+
+    #[inline]
+    pub(crate) fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, ReadError> {
+        on_either!(self, table => table.reader().get_into(key, value))
+    }
+
+    #[inline]
+    pub(crate) fn contains(&self, key: &[u8]) -> Result<bool, ReadError> {
+        on_either!(self, table => table.reader().contains(key))
+    }
+
+    pub(crate) fn info(&self) -> TableInfo {
+        on_either!(self, table => table.reader().info())
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        on_either!(self, table => table.version())
+    }
+
+    #[inline]
+    pub(crate) fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<bool, WriteError> {
+        on_either!(self, table => table.insert(key, value))
+    }
+
+    #[inline]
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Result<bool, WriteError> {
+        on_either!(self, table => table.remove(key))
+    }
+
+    pub(crate) fn bequeath(&mut self, bequest: &[u8]) -> Result<(), WriteError> {
+        on_either!(self, table => table.bequeath(bequest))
+    }
+
+    /// Whether this is a forked child's copy, which has no words (rule H2).
+    #[inline]
+    pub(crate) fn is_inert(&self) -> bool {
+        matches!(self, Self::Mapped(table) if table.reader().region().is_inert())
+    }
+
+    #[inline]
+    pub(crate) fn transaction(&mut self) -> TransactionHandle<'_> {
+        match self {
+            Self::Mapped(table) => TransactionHandle::Mapped(table.transaction()),
+            Self::Heap(table) => TransactionHandle::Heap(table.transaction()),
+        }
+    }
+}
+
+/// Collects writes, wherever the table is.
+#[derive(Debug)]
+pub(crate) enum TransactionHandle<'w> {
+    Mapped(table::Transaction<'w, MappedRegion>),
+    Heap(table::Transaction<'w, Arc<HeapRegion>>),
+}
+
+impl TransactionHandle<'_> {
+    #[inline]
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        on_either!(self, transaction => transaction.get(key))
+    }
+
+    #[inline]
+    pub(crate) fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<(), WriteError> {
+        on_either!(self, transaction => transaction.insert(key, value))
+    }
+
+    #[inline]
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Result<(), WriteError> {
+        on_either!(self, transaction => transaction.remove(key))
+    }
+
+    pub(crate) fn bequeath(&mut self, bequest: &[u8]) -> Result<(), WriteError> {
+        on_either!(self, transaction => transaction.bequeath(bequest))
+    }
+
+    #[inline]
+    pub(crate) fn commit(self) -> Result<u64, WriteError> {
+        on_either!(self, transaction => transaction.commit())
+    }
+}

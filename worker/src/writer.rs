@@ -1,0 +1,289 @@
+//! The one handle that writes a table.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use heirloom_protocol::region::OutOfMemory;
+use heirloom_protocol::table::{self, MAX_KEY_BYTES, MAX_VALUE_BYTES, TableInfo};
+
+use crate::client::Ownership;
+use crate::codec::{CodecError, Key, Value};
+use crate::engine::WriteHandle;
+use crate::reader::ReadError;
+use crate::scratch::{Scratch, with_scratch};
+use crate::transaction::Transaction;
+
+/// Writes a table, as its owner.
+///
+/// There is one, in one process: it can be sent to another thread and cannot be cloned. Every write that returned
+/// survives `kill -9`. Dropping it, or [`release`](Self::release), unmaps the table and gives it back to the manager. In
+/// a forked child it is inert: it writes nothing and releases nothing.
+///
+/// ```
+/// # use heirloom_worker::testing::{self, Table};
+/// let (mut sales, reader) = testing::table::<String, u64>(Table::set("sales"));
+/// sales.insert("Zonda", &1)?;
+/// sales.update("Zonda", |sold| sold.map(|sold| sold + 1))?;
+/// assert_eq!(reader.get("Zonda")?, Some(2));
+/// assert!(sales.remove("Zonda")?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// ```compile_fail
+/// # use heirloom_worker::Writer;
+/// fn two_owners(sales: Writer<String, u64>) -> (Writer<String, u64>, Writer<String, u64>) {
+///     (sales.clone(), sales) // one owner: a writer is not Clone
+/// }
+/// ```
+pub struct Writer<K: ?Sized, V: ?Sized> {
+    // Dropped in this order: the segment is unmapped before the release is said (rule H7).
+    engine: WriteHandle,
+    ownership: Ownership,
+    buffers: Scratch,
+    types: PhantomData<fn(&K, &V)>,
+}
+
+impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
+    pub(crate) fn new(engine: WriteHandle, ownership: Ownership) -> Self {
+        Self { engine, ownership, buffers: Scratch::default(), types: PhantomData }
+    }
+
+    /// Inserts or overwrites, in one commit; true where there was a value before.
+    ///
+    /// # Errors
+    /// [`WriteError`]; then nothing has changed.
+    #[inline]
+    pub fn insert<Q>(&mut self, key: &Q, value: &V) -> Result<bool, WriteError>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        let buffers = self.buffers.cleared();
+        key.encode_key(&mut buffers.key).map_err(|error| self.ownership.codec(error))?;
+        value.encode_value(&mut buffers.value).map_err(|error| self.ownership.codec(error))?;
+        self.engine.insert(&buffers.key, &buffers.value).map_err(|error| self.ownership.refused(error))
+    }
+
+    /// Removes a key, in one commit; true where it was there. Succeeds also in a full table.
+    ///
+    /// # Errors
+    /// [`WriteError`]; then nothing has changed.
+    #[inline]
+    pub fn remove<Q>(&mut self, key: &Q) -> Result<bool, WriteError>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        let buffers = self.buffers.cleared();
+        key.encode_key(&mut buffers.key).map_err(|error| self.ownership.codec(error))?;
+        self.engine.remove(&buffers.key).map_err(|error| self.ownership.refused(error))
+    }
+
+    /// Replaces a value by what `change` makes of it, in one commit. `None` stands for "not there" both ways.
+    ///
+    /// # Errors
+    /// [`WriteError`]; then nothing has changed.
+    pub fn update<Q>(
+        &mut self,
+        key: &Q,
+        change: impl FnOnce(Option<V::Owned>) -> Option<V::Owned>,
+    ) -> Result<(), WriteError>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        match change(self.get(key)?) {
+            Some(value) => self.insert(key, value.borrow()).map(drop),
+            None => self.remove(key).map(drop),
+        }
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the table is corrupt or the bytes are no `V`.
+    pub fn get<Q>(&self, key: &Q) -> Result<Option<V::Owned>, ReadError>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        let table = self.ownership.table();
+        with_scratch(|scratch| {
+            key.encode_key(&mut scratch.key).map_err(|error| ReadError::codec(table, error))?;
+            match self.engine.get_into(&scratch.key, &mut scratch.value) {
+                Ok(true) => {
+                    V::decode_value(&scratch.value).map(Some).map_err(|error| ReadError::codec(table, error))
+                }
+                Ok(false) => ReadError::none_here(table, self.engine.is_inert()).map(|()| None),
+                Err(error) => Err(ReadError::from_engine(table, error)),
+            }
+        })
+    }
+
+    /// Whether the table has the key.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the table is corrupt.
+    pub fn contains<Q>(&self, key: &Q) -> Result<bool, ReadError>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        let table = self.ownership.table();
+        with_scratch(|scratch| {
+            key.encode_key(&mut scratch.key).map_err(|error| ReadError::codec(table, error))?;
+            self.engine.contains(&scratch.key).map_err(|error| ReadError::from_engine(table, error))
+        })
+    }
+
+    /// Several writes, and the bequest, that become visible and survive together.
+    /// Dropped without [`commit`](Transaction::commit), nothing happened.
+    #[inline]
+    pub fn transaction(&mut self) -> Transaction<'_, K, V> {
+        Transaction::new(self.engine.transaction(), self.buffers.cleared(), &self.ownership)
+    }
+
+    /// Leaves `bequest` for the heir, in a commit of its own. It replaces the one before.
+    ///
+    /// # Errors
+    /// [`WriteError`]; then the one before stands.
+    pub fn bequeath<B: Value + ?Sized>(&mut self, bequest: &B) -> Result<(), WriteError> {
+        let buffers = self.buffers.cleared();
+        bequest.encode_value(&mut buffers.value).map_err(|error| self.ownership.codec(error))?;
+        self.engine.bequeath(&buffers.value).map_err(|error| self.ownership.refused(error))
+    }
+
+    /// Whether the manager wants the table back, or has taken it: then stop and release. One relaxed load.
+    #[inline]
+    pub fn is_recalled(&self) -> bool {
+        self.ownership.is_recalled()
+    }
+
+    /// Gives the table back: unmaps it, then says so to the manager. Dropping the writer does the same.
+    ///
+    /// # Errors
+    /// [`WriteError::Fenced`] where it was not this writer's any more.
+    pub fn release(self) -> Result<(), WriteError> {
+        if self.ownership.is_over() || self.engine.is_inert() {
+            return Err(self.ownership.fenced());
+        }
+        Ok(())
+    }
+
+    /// The table's id.
+    pub fn table(&self) -> &str {
+        self.ownership.table()
+    }
+
+    /// The number of this ownership.
+    pub fn epoch(&self) -> u64 {
+        self.ownership.epoch()
+    }
+
+    /// The number of the last commit.
+    pub fn version(&self) -> u64 {
+        self.engine.version()
+    }
+
+    /// The table's numbers: entries, bytes, limit, version.
+    pub fn info(&self) -> TableInfo {
+        self.engine.info()
+    }
+}
+
+impl<K: ?Sized, V: ?Sized> fmt::Debug for Writer<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("ownership", &self.ownership).finish_non_exhaustive()
+    }
+}
+
+/// A write, or a transaction, changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The table has reached its `max_bytes`.
+    #[error(
+        "table `{table}` is full at {max_bytes} bytes: remove entries (that always works) or raise its max_bytes"
+    )]
+    TableFull {
+        /// The table's id.
+        table: String,
+        /// Its limit, in bytes.
+        max_bytes: u64,
+    },
+    /// The encoded key is longer than a table takes.
+    #[error("a key of {bytes} bytes is too long for table `{table}`: at most {MAX_KEY_BYTES}, encoded")]
+    KeyTooLong {
+        /// The table's id.
+        table: String,
+        /// The length of the encoded key, in bytes.
+        bytes: usize,
+    },
+    /// The encoded value is longer than a table takes.
+    #[error("a value of {bytes} bytes is too long for table `{table}`: at most {MAX_VALUE_BYTES}, encoded")]
+    ValueTooLong {
+        /// The table's id.
+        table: String,
+        /// The length of the encoded value or bequest, in bytes.
+        bytes: usize,
+    },
+    /// The host has no memory for a table that may still grow by its own limit.
+    #[error("table `{table}` cannot grow: {source}")]
+    OutOfMemory {
+        /// The table's id.
+        table: String,
+        /// Which limit of the host was met.
+        source: OutOfMemory,
+    },
+    /// The ownership is over (or this is a forked child of the owner): drop the writer, the heir has the table.
+    #[error("epoch {epoch} of table `{table}` is over here: drop the writer and wait for the next transfer")]
+    Fenced {
+        /// The table's id.
+        table: String,
+        /// The epoch of the writer.
+        epoch: u64,
+    },
+    /// The key or value could not be encoded, or the value to update not decoded.
+    #[error("table `{table}`: {source}")]
+    Codec {
+        /// The table's id.
+        table: String,
+        /// Which type, and what is wrong.
+        source: CodecError,
+    },
+    /// The segment's bytes are not what a table's are.
+    #[error("table `{table}` is corrupt: {reason}; release it and see `heirloom status`")]
+    Corrupt {
+        /// The table's id.
+        table: String,
+        /// What was found.
+        reason: String,
+    },
+}
+
+impl WriteError {
+    pub(crate) fn from_engine(table: &str, error: table::WriteError) -> Self {
+        let table = table.to_owned();
+        match error {
+            table::WriteError::TableFull { max_bytes } => Self::TableFull { table, max_bytes },
+            table::WriteError::KeyTooLong(bytes) => Self::KeyTooLong { table, bytes },
+            table::WriteError::ValueTooLong(bytes) => Self::ValueTooLong { table, bytes },
+            table::WriteError::OutOfMemory(source) => Self::OutOfMemory { table, source },
+            table::WriteError::Fenced { handle, .. } => Self::Fenced { table, epoch: handle },
+            table::WriteError::Corrupt(reason) => Self::Corrupt { table, reason },
+            other => Self::Corrupt { table, reason: other.to_string() },
+        }
+    }
+}
+
+impl From<ReadError> for WriteError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Codec { table, source } => Self::Codec { table, source },
+            ReadError::Corrupt { table, reason } => Self::Corrupt { table, reason },
+            // No process has an epoch 0: it stands for "none here".
+            ReadError::ForkedChild { table } => Self::Fenced { table, epoch: 0 },
+        }
+    }
+}
