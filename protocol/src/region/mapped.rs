@@ -125,7 +125,7 @@ impl MappedRegion {
         let limits = Limits::new(bytes as u64 / 8, writable).map_err(MapError::from_errno)?;
         let base = map_aligned(descriptor, bytes, writable).map_err(MapError::from_errno)?;
         // SAFETY: the mapping was just made, that long, and is unmapped only by `drop`, which ends `Ahead` first.
-        let pages = Arc::new(unsafe { Pages::new(base, bytes) });
+        let pages = Arc::new(unsafe { Pages::new(base, if writable { bytes } else { 0 }) });
         let ahead = Ahead::new(Arc::clone(&pages));
         let region = Self { base: base.cast(), limits, bytes, pages, ahead };
         region.advise(Advice::LinuxDontDump)?;
@@ -233,7 +233,7 @@ impl Region for MappedRegion {
         if !self.pages.are_present(&bytes) {
             self.pages.make_present(&bytes)?;
         }
-        self.ahead.grown_to(&bytes);
+        self.ahead.grown_by(&bytes);
         Ok(())
     }
 

@@ -35,7 +35,8 @@ pub enum ProofError {
 ///
 /// # Errors
 /// [`ProofError::StillWritable`] where somebody does. Somebody who reads `/proc/PID/smaps` of a process that just died
-/// can delay the end of its mappings by some 20 ms, so the answer is worth asking for again.
+/// can delay the end of its mappings by some 20 ms, and a child that was just forked has its parent's descriptors until
+/// it executes its program: so ask again until the grace is over.
 pub fn prove_unwritable(read_only: BorrowedFd<'_>) -> Result<Proof, ProofError> {
     // A process that opens the file for writing while the lease is held is made to wait, and the holder is sent a
     // signal: SIGIO unless told otherwise, which would end it. SIGURG is ignored by default.

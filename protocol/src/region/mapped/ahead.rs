@@ -1,29 +1,219 @@
-//! Making memory present before a growing table asks for it (rule H4).
+//! Memory that is there before a growing table asks for it (rule H4).
+//!
+//! A table grows at a few places at once, its entries and its index, each step right behind the last one. Such a stream
+//! is recognised as a disk's read-ahead recognises one: once it has grown by four times a chunk, a thread of the owner
+//! keeps chunks present ahead of it, up to a quarter of what it has grown, at most [`AHEAD_BYTES`]. So a small table
+//! costs no thread, and no table more than a quarter too much. A writer that is faster than the thread makes its own
+//! memory present, as if there were none; and a chunk that it is about to reach is not collapsed any more.
 
+use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
 
-use super::pages::Pages;
+use super::pages::{CHUNK_BYTES, Pages};
+
+/// The most that is kept ready ahead of one stream. 8 MiB is what a writer needs that never pauses.
+const AHEAD_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Of what a stream has grown, one part in so many is kept ready ahead of it.
+const GROWN_TO_AHEAD: u64 = 4;
+
+/// A step that begins so near behind a stream's end continues it.
+const NEAR_BYTES: u64 = CHUNK_BYTES;
+
+/// As many places can grow at once.
+const STREAMS: usize = 4;
 
 /// Keeps memory present ahead of where a table grows.
 #[derive(Debug)]
 pub(super) struct Ahead {
+    shared: Arc<Shared>,
+    thread: Mutex<Thread>,
+}
+
+#[derive(Debug, Default)]
+enum Thread {
+    #[default]
+    NotNeeded,
+    Running(JoinHandle<()>),
+    /// The system has no thread for us; the table goes on without.
+    Refused,
+}
+
+/// What the thread shares with the owner.
+#[derive(Debug)]
+struct Shared {
     pages: Arc<Pages>,
+    work: Mutex<Work>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    streams: [Stream; STREAMS],
+    chunks: VecDeque<u64>,
+    stop: bool,
+}
+
+/// A place where the table grows.
+#[derive(Debug, Default, Clone, Copy)]
+struct Stream {
+    /// Where it began, and where it is now, in bytes of the region.
+    bytes: (u64, u64),
+    /// The chunk up to which memory was asked for ahead.
+    asked_to_chunk: u64,
+    /// Higher for the one that grew last.
+    used: u64,
 }
 
 impl Ahead {
     pub(super) fn new(pages: Arc<Pages>) -> Self {
-        Self { pages }
+        let shared = Arc::new(Shared { pages, work: Mutex::default(), changed: Condvar::new() });
+        Self { shared, thread: Mutex::default() }
     }
 
     /// The table has grown by these bytes.
-    pub(super) fn grown_to(&self, bytes: &Range<u64>) {
-        debug_assert!(bytes.end <= self.pages.bytes());
+    pub(super) fn grown_by(&self, bytes: &Range<u64>) {
+        let mut work = lock(&self.shared.work);
+        let chunks = follow(&mut work.streams, bytes);
+        let chunks = chunks.start..chunks.end.min(self.shared.pages.bytes() / CHUNK_BYTES);
+        if !chunks.is_empty() && self.is_running() {
+            work.chunks.extend(chunks);
+            self.shared.changed.notify_one();
+        }
     }
 
-    /// Ends the thread, before the mapping ends.
-    pub(super) fn stop(&mut self) {}
+    /// Ends the thread, before the mapping ends; at most one chunk later.
+    pub(super) fn stop(&mut self) {
+        lock(&self.shared.work).stop = true;
+        self.shared.changed.notify_one();
+        if let Thread::Running(thread) =
+            std::mem::take(self.thread.get_mut().unwrap_or_else(PoisonError::into_inner))
+        {
+            // It ends by a panic only where there is a mistake in this file, which it has told already.
+            let _ = thread.join();
+        }
+    }
 
     /// Forgets the thread, which is not there in a forked child.
-    pub(super) fn abandon(&mut self) {}
+    pub(super) fn abandon(&mut self) {
+        std::mem::forget(std::mem::take(self.thread.get_mut().unwrap_or_else(PoisonError::into_inner)));
+    }
+
+    fn is_running(&self) -> bool {
+        let mut thread = lock(&self.thread);
+        if matches!(*thread, Thread::NotNeeded) {
+            let shared = Arc::clone(&self.shared);
+            let started = Builder::new().name("heirloom-memory".to_owned()).spawn(move || shared.run());
+            *thread = started.map_or(Thread::Refused, Thread::Running);
+        }
+        matches!(*thread, Thread::Running(_))
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        let mut work = lock(&self.work);
+        while !work.stop {
+            let Some(chunk) = work.chunks.pop_front() else {
+                work = self.changed.wait(work).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let huge = !work.streams.iter().any(|stream| stream.is_near(chunk));
+            drop(work);
+            let made = self.pages.make_chunk_present(chunk, huge);
+            work = lock(&self.work);
+            if made.is_err() {
+                // Whoever needs the memory will ask for it, and be told.
+                work.chunks.clear();
+            }
+        }
+    }
+}
+
+/// Notes where the table has grown, and says which chunks to make present now.
+fn follow(streams: &mut [Stream; STREAMS], bytes: &Range<u64>) -> Range<u64> {
+    let latest = streams.iter().map(|stream| stream.used).max().unwrap_or(0);
+    let known = streams.iter().position(|stream| stream.is_continued_by(bytes));
+    let place =
+        known.or_else(|| (0..STREAMS).min_by_key(|place| streams[*place].used)).expect("there are streams");
+    let stream = &mut streams[place];
+    if known.is_none() {
+        *stream = Stream { bytes: (bytes.start, bytes.start), ..Stream::default() };
+    }
+    stream.used = latest + 1;
+    stream.grow_to(bytes.end)
+}
+
+impl Stream {
+    fn is_continued_by(&self, bytes: &Range<u64>) -> bool {
+        let (start, end) = self.bytes;
+        self.used > 0 && bytes.start >= start && bytes.start <= end + NEAR_BYTES
+    }
+
+    /// Whether the writer may be in this chunk before it is one page, and would be made to wait for that.
+    fn is_near(&self, chunk: u64) -> bool {
+        let (start, end) = self.bytes;
+        (start..end + NEAR_BYTES).contains(&(chunk * CHUNK_BYTES))
+    }
+
+    fn grow_to(&mut self, end: u64) -> Range<u64> {
+        self.bytes.1 = self.bytes.1.max(end);
+        let (start, end) = self.bytes;
+        let ahead = ((end - start) / GROWN_TO_AHEAD).min(AHEAD_BYTES);
+        // Only chunks that lie wholly ahead: the one that is being written must not be collapsed.
+        let first = end.div_ceil(CHUNK_BYTES).max(self.asked_to_chunk);
+        let last = (end + ahead) / CHUNK_BYTES;
+        self.asked_to_chunk = self.asked_to_chunk.max(last);
+        first..last
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks guard is right between any two statements.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+    const STEP: u64 = 16 * 1024;
+
+    fn grow(streams: &mut [Stream; STREAMS], from: u64, to: u64) -> Vec<u64> {
+        (from..to).step_by(STEP as usize).flat_map(|start| follow(streams, &(start..start + STEP))).collect()
+    }
+
+    #[test]
+    fn a_small_table_asks_for_nothing() {
+        let mut streams = Default::default();
+        assert_eq!(grow(&mut streams, 100 * MIB, 107 * MIB), []);
+    }
+
+    #[test]
+    fn a_stream_asks_for_each_chunk_once_and_stays_ahead() {
+        let mut streams = Default::default();
+        let chunks = grow(&mut streams, 0, 64 * MIB);
+        assert!(chunks.is_sorted_by(|one, next| one + 1 == *next), "{chunks:?}");
+        assert_eq!(chunks.last(), Some(&35), "8 MiB ahead of 64 MiB");
+        assert!(*chunks.first().expect("some") >= 4, "never one that is being written: {chunks:?}");
+    }
+
+    #[test]
+    fn streams_do_not_disturb_each_other() {
+        let mut streams = Default::default();
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for at in (0..32 * MIB).step_by(STEP as usize) {
+            first.extend(follow(&mut streams, &(at..at + STEP)));
+            second.extend(follow(&mut streams, &(GIB + at / 8..GIB + at / 8 + STEP)));
+            // Something that grows here and there.
+            let _ = follow(&mut streams, &(50 * GIB + at * 1000..50 * GIB + at * 1000 + STEP));
+        }
+        assert_eq!(first.last(), Some(&19), "8 MiB ahead of 32 MiB: {first:?}");
+        assert_eq!(second, [], "4 MiB are too few");
+    }
+
+    const GIB: u64 = 1024 * MIB;
 }

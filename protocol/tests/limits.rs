@@ -1,0 +1,113 @@
+//! Limits end in errors that name them, not in signals (rules H1, H2 and H5): in processes that have such limits.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use heirloom_protocol::region::{MapError, MappedRegion, Region};
+use heirloom_protocol::sys::{Segment, SegmentError, limits};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use support::{hear, is_root, role, say, start};
+
+const MIB: u64 = 1024 * 1024;
+
+fn limit(resource: Resource, bytes: u64) {
+    setrlimit(resource, Rlimit { current: Some(bytes), maximum: Some(bytes) }).expect("lowered");
+}
+
+#[test]
+fn a_file_size_limit_is_an_error() {
+    if let Some((_, connection)) = role() {
+        limit(Resource::Fsize, 3 * MIB);
+        let refused = Segment::create("big", 4 * MIB).expect_err("above the limit");
+        assert!(matches!(refused, SegmentError::FileSizeLimit { .. }), "{refused:?}");
+        Segment::create("small", 2 * MIB).expect("below the limit");
+        return say(&connection, &refused.to_string());
+    }
+    let actor = start("a_file_size_limit_is_an_error", "limited");
+    let (said, _) = hear(&actor.connection);
+    assert!(said.contains("RLIMIT_FSIZE is 3145728"), "{said}");
+}
+
+#[test]
+fn an_address_space_limit_is_an_error() {
+    if let Some((_, connection)) = role() {
+        let segment = Segment::create("big", 4096 * MIB).expect("a segment");
+        let left = limits::address_space_left();
+        assert_eq!(left, None);
+        limit(Resource::As, 2048 * MIB);
+        let refused = segment.map().expect_err("above the limit");
+        assert!(matches!(refused, MapError::AddressSpace { .. }), "{refused:?}");
+        return say(&connection, &refused.to_string());
+    }
+    let actor = start("an_address_space_limit_is_an_error", "limited");
+    let (said, _) = hear(&actor.connection);
+    assert!(said.contains("RLIMIT_AS"), "{said}");
+}
+
+/// A memory cgroup of v1 or v2 for one child, removed with it.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn with_limit(bytes: u64) -> Option<Self> {
+        let name = format!("heirloom-test-{}", std::process::id());
+        let (parent, file) = if Path::new("/sys/fs/cgroup/memory/tasks").exists() {
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+        } else {
+            ("/sys/fs/cgroup", "memory.max")
+        };
+        let folder = Path::new(parent).join(name);
+        fs::create_dir(&folder).ok()?;
+        let group = Self(folder);
+        fs::write(group.0.join(file), bytes.to_string()).ok()?;
+        Some(group)
+    }
+
+    fn add(&self, pid: u32) {
+        fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("moved");
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // It empties a moment after its last process has died.
+        support::until("the cgroup is empty", || fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+/// Without the check, this child is killed by the kernel: nothing is said, and the test fails.
+#[test]
+fn a_memory_cgroup_is_an_error_and_not_a_kill() {
+    if let Some((_, connection)) = role() {
+        support::expect(&connection, "grow");
+        let segment = Segment::create("greedy", 512 * MIB).expect("a segment");
+        let region = MappedRegion::writable(segment.fresh_writable().expect("fresh")).expect("mapped");
+        let step = 64 * 1024;
+        let refused = (0..512 * MIB).step_by(step).find_map(|at| {
+            let words = at / 8..(at + step as u64) / 8;
+            let refused = region.make_present(words.clone()).err().map(|error| (at, error));
+            // What was granted can be written.
+            words.filter(|_| refused.is_none()).for_each(|word| region.store(word, word));
+            refused
+        });
+        let (at, error) = refused.expect("512 MiB in a cgroup of 128 MiB");
+        assert!(at > 64 * MIB, "refused far too early: {at}");
+        return say(&connection, &error.to_string());
+    }
+    let test = "a_memory_cgroup_is_an_error_and_not_a_kill";
+    if !is_root(test) {
+        return;
+    }
+    let Some(group) = Cgroup::with_limit(128 * MIB) else {
+        eprintln!("SKIPPED: {test} needs a memory cgroup that can be made");
+        return;
+    };
+    let actor = start(test, "limited");
+    group.add(actor.child.id());
+    say(&actor.connection, "grow");
+    let (said, _) = hear(&actor.connection);
+    assert!(said.contains("has a limit of 128 MiB"), "{said}");
+    drop(actor);
+}
