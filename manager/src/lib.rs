@@ -4,4 +4,7 @@
 pub mod cli;
 pub mod config;
 mod demo;
+pub mod find_me;
+pub mod hydrate;
+pub mod registry;
 pub mod supervisor;

@@ -224,6 +224,7 @@ fn sizes_and_durations_need_units_and_sense() {
     one_mistake(&size("\"64MB\""), (4, 13), "`MB` is not a unit", Some("\"64MiB\""));
     one_mistake(&size("\"64\""), (4, 13), "no unit", None);
     one_mistake(&size("\"4KiB\""), (4, 13), "at least 256KiB", None);
+    one_mistake(&size("\"1TiB\""), (4, 13), "at most 64GiB", None);
     one_mistake("[supervisor]\nperiod = 5\n", (2, 10), "a duration in quotes", Some("\"5s\""));
     one_mistake("[supervisor]\nperiod = \"0s\"\n", (2, 10), "at least 1us", None);
     let back_off = worker_with("back_off = { first = \"5s\", most = \"1s\" }");
@@ -312,7 +313,7 @@ fn what_is_run_elsewhere_is_not_told_how() {
         Some("remove"),
     );
     let long = format!("[supervisor]\nsocket = \"/{}\"\n", "x".repeat(120));
-    one_mistake(&long, (2, 10), "the kernel takes 107", None);
+    one_mistake(&long, (2, 10), "at most 100", None);
 }
 
 #[test]

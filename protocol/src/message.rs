@@ -285,6 +285,10 @@ pub struct TableStatus {
     pub owner: Option<OwnerStatus>,
     /// Number of transfers since the manager started.
     pub handoffs: u64,
+    /// How often it was taken back, and recovery run, since the manager started.
+    pub recoveries: u64,
+    /// How many of these found a commit in flight: its log being written, or being applied.
+    pub recovered_mid_commit: u64,
     /// The last transfer, stage by stage.
     pub last_handoff: Option<HandoffStatus>,
 }
@@ -303,10 +307,14 @@ pub struct OwnerStatus {
 pub struct HandoffStatus {
     /// Why the table changed hands, in words.
     pub reason: String,
+    /// When the notice came: `CLOCK_MONOTONIC` in nanoseconds, for comparing with clocks of other processes.
+    pub noticed_ns: u64,
     /// Until the kernel confirmed that nobody can write.
     pub unwritable_us: u64,
     /// Until the commit in flight was recovered.
     pub recovered_us: u64,
+    /// Until find-me had answered with the worker that took it.
+    pub found_us: u64,
     /// Until the offer was sent.
     pub offered_us: u64,
     /// Until it was accepted.

@@ -32,7 +32,7 @@ mod warning;
 mod worker;
 
 pub use mistake::{Mistake, Mistakes};
-pub use supervisor::{ManagerConfig, Strategy, SupervisorConfig};
+pub use supervisor::{MAX_SOCKET_PATH_BYTES, ManagerConfig, Strategy, SupervisorConfig};
 pub use table::{
     Access, Durability, FindMe, Grant, Hydrate, HydrateFormat, HydrateSource, HydrateWhen, TableConfig,
 };

@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Longest path of the control socket, in bytes: the kernel's 107 for any socket, less `.notify`, which the name of
+/// the socket beside it ends in.
+pub const MAX_SOCKET_PATH_BYTES: usize = 100;
+
 /// How the supervisor treats its children.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

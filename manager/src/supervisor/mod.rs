@@ -1,1 +1,3 @@
 //! The supervisor: starts the manager and the workers, restarts them, and keeps the tables' descriptors.
+
+pub mod machine;

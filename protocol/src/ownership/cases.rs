@@ -255,6 +255,13 @@ fn a_corrupt_segment_stays_with_the_manager() {
         .then(Input::Found { worker: B })
         .wants(&[]);
     assert_eq!(run.table.detail().as_deref(), Some("it cannot be recovered: the log is cut"));
+    Run::new()
+        .then(Input::Found { worker: A })
+        .then(Input::Accepted { worker: A, epoch: 1 })
+        .then(Input::Unwritable)
+        .then(Input::Unrecoverable { why: "no header".to_owned() })
+        .wants(&[Effect::Withdraw { from: A, epoch: 1, why: "the table is corrupt" }])
+        .is("stuck");
 }
 
 #[test]

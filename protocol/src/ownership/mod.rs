@@ -191,7 +191,7 @@ pub enum Input {
     },
     /// Came of [`Effect::Recover`]: what the last owner had in flight is wholly done or wholly gone.
     Recovered,
-    /// Came of [`Effect::Recover`]: the segment is corrupt.
+    /// Came of [`Effect::Recover`] or [`Effect::Store`]: the segment is corrupt.
     Unrecoverable {
         /// What is wrong with it.
         why: String,
@@ -239,7 +239,7 @@ pub enum Effect {
     /// Recover the commit in flight; answer with [`Input::Recovered`] or [`Input::Unrecoverable`].
     Recover,
     /// Store the epoch in the header, and see that the worker's pidfd is in the descriptor store (rule H13); answer
-    /// with [`Input::Stored`].
+    /// with [`Input::Stored`] or [`Input::Unrecoverable`].
     Store {
         /// The owner to be.
         worker: WorkerId,

@@ -85,6 +85,11 @@ fn offered(to: WorkerId, epoch: u64, why: TransferReason, offer: Offer, input: I
             let owned = State::Owned { by: to, epoch, link: Link::Connected, recalled: false };
             (owned, vec![Effect::Grant { to, epoch }])
         }
+        Input::Unrecoverable { why: wrong } if offer == Offer::Proven => {
+            let withdraw = Effect::Withdraw { from: to, epoch, why: "the table is corrupt" };
+            let reclaim = Reclaim::Broken { why: wrong };
+            (State::Reclaiming { from: None, epoch, why, reclaim }, vec![withdraw])
+        }
         // Once it is accepted, what comes next is ours to do.
         Input::Elapsed { timer: Timer::Offer, epoch: of } if (of, offer) == (epoch, Offer::Sent) => {
             let too_slow = "the offer was not answered in its time";

@@ -3,12 +3,10 @@
 use super::Context;
 use super::section::Section;
 use super::value::{self, Value};
+use crate::config::MAX_SOCKET_PATH_BYTES;
 use crate::config::{ManagerConfig, Strategy, SupervisorConfig};
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// The kernel's limit for the path of a Unix socket, without the zero at its end.
-const MAX_SOCKET_PATH_BYTES: usize = 107;
 
 const STRATEGIES: [(&str, Strategy); 3] = [
     ("one_for_one", Strategy::OneForOne),
@@ -64,7 +62,7 @@ fn socket(value: Value<'_, '_>, cx: &mut Context<'_>) -> Option<PathBuf> {
     let length = path.as_os_str().len();
     if length > MAX_SOCKET_PATH_BYTES {
         let message = format!(
-            "`{}` is {length} bytes long, folder included; the kernel takes {MAX_SOCKET_PATH_BYTES}",
+            "`{}` is {length} bytes long, folder included; at most {MAX_SOCKET_PATH_BYTES} are possible",
             value.key
         );
         cx.report.add(value.span(), message);

@@ -4,7 +4,7 @@ use super::section::Section;
 use super::value::{self, Value};
 use super::{Context, gift, hydrate};
 use crate::config::{Access, Durability, FindMe, Grant, TableConfig};
-use heirloom_protocol::table::{Kind, MIN_BYTES};
+use heirloom_protocol::table::{Kind, MAX_BYTES, MIN_BYTES};
 use std::time::Duration;
 
 /// How long a find-me command may run, where nothing is said.
@@ -53,6 +53,10 @@ fn max_bytes(value: Value<'_, '_>, cx: &mut Context<'_>) -> Option<u64> {
     let bytes = value::bytes(value, cx)?;
     if bytes < MIN_BYTES {
         value.too_small(&format!("{}KiB", MIN_BYTES.div_ceil(1024)), cx);
+        return None;
+    }
+    if bytes > MAX_BYTES {
+        cx.report.add(value.span(), format!("`max_bytes` must be at most {}GiB", MAX_BYTES >> 30));
         return None;
     }
     Some(bytes)

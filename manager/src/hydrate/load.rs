@@ -1,0 +1,67 @@
+//! Entries into the table, with progress in the log.
+
+use super::{HydrateError, Place};
+use heirloom_protocol::region::Region;
+use heirloom_protocol::table::{TableReader, TableWriter};
+use std::time::{Duration, Instant};
+
+/// How often the log tells of the progress.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// How many entries go by between two looks at the clock.
+const LOOK_EVERY: u64 = 1024;
+
+/// Writes entries into one table.
+pub(super) struct Loader<'n, R> {
+    table: &'n str,
+    source_name: &'n str,
+    writer: TableWriter<R>,
+    entries: u64,
+    bytes: u64,
+    started: Instant,
+    reported: Instant,
+}
+
+impl<'n, R: Region + Clone> Loader<'n, R> {
+    pub(super) fn open(table: &'n str, source_name: &'n str, region: R) -> Result<Self, HydrateError> {
+        let wrong = |error| HydrateError::Table { table: table.to_owned(), error };
+        // The manager writes as the owner of the epoch that the header has: nobody else owns the table yet.
+        let epoch = TableReader::open(region.clone()).map_err(wrong)?.info().epoch;
+        let writer = TableWriter::open(region, epoch).map_err(wrong)?;
+        let now = Instant::now();
+        tracing::info!(table, source = source_name, "hydrating");
+        Ok(Self { table, source_name, writer, entries: 0, bytes: 0, started: now, reported: now })
+    }
+
+    pub(super) fn load(&mut self, key: &[u8], value: &[u8], place: Place) -> Result<(), HydrateError> {
+        self.writer.insert(key, value).map_err(|error| HydrateError::NotWritten {
+            place: match place {
+                Some(line) => format!("{}:{line}", self.source_name),
+                None => format!("{}, entry {}", self.source_name, self.entries + 1),
+            },
+            error,
+        })?;
+        self.entries += 1;
+        self.bytes += (key.len() + value.len()) as u64;
+        if self.entries.is_multiple_of(LOOK_EVERY) {
+            self.report();
+        }
+        Ok(())
+    }
+
+    fn report(&mut self) {
+        if self.reported.elapsed() >= REPORT_EVERY {
+            self.reported = Instant::now();
+            let (table, entries, bytes) = (self.table, self.entries, self.bytes);
+            tracing::info!(table, entries, bytes, "hydrating");
+        }
+    }
+
+    /// The number of entries that were read.
+    pub(super) fn finish(self) -> u64 {
+        let (table, entries, bytes) = (self.table, self.entries, self.bytes);
+        let elapsed_ms = self.started.elapsed().as_millis() as u64;
+        tracing::info!(table, entries, bytes, elapsed_ms, "hydrated");
+        entries
+    }
+}
