@@ -1,6 +1,8 @@
 //! `heirloom demo`: the arguments of the demonstration; what it does is in [`crate::demo`].
 
-use super::Outcome;
+use super::{Outcome, logging, print};
+use crate::demo::{self, MAX_EVENTS, StreamOptions};
+use clap::{Subcommand, value_parser};
 use std::path::PathBuf;
 
 /// Kill the owner of a table again and again, and show that nothing is lost
@@ -10,36 +12,76 @@ use std::path::PathBuf;
 /// once more, independently.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// How many sale events to stream; with --events-file, how often its lines are repeated follows from it
-    #[arg(long, value_name = "N")]
-    events: Option<u64>,
+    #[command(flatten)]
+    stream: StreamArgs,
 
     /// How often to kill the owner
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = value_parser!(u64).range(..=100_000))]
     kills: u64,
 
     /// Seed of the random moments; by default a new one, which is shown
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// CSV file with the events: year,make,model,price
-    #[arg(long, value_name = "FILE")]
-    events_file: Option<PathBuf>,
-
     /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// One of the demonstration's own processes
 #[derive(Debug, clap::Args)]
-pub(super) struct RoleArgs {}
+struct StreamArgs {
+    /// How many sale events to stream [default: 1000000, or as many as the file has]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_EVENTS))]
+    events: Option<u64>,
 
-pub(super) fn run(args: Args) -> Outcome {
-    let _ = (args.events, args.kills, args.seed, args.events_file, args.json);
-    Err("the demonstration is not there yet".into())
+    /// CSV file with the events, a line for each: year,make,model,price
+    #[arg(long, value_name = "FILE")]
+    events_file: Option<PathBuf>,
 }
 
-pub(super) fn run_role(_args: RoleArgs) -> Outcome {
-    Err("the demonstration is not there yet".into())
+impl From<StreamArgs> for StreamOptions {
+    fn from(args: StreamArgs) -> Self {
+        Self { events: args.events, events_file: args.events_file }
+    }
+}
+
+/// One of the demonstration's own processes
+#[derive(Debug, clap::Args)]
+pub(super) struct RoleArgs {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    Worker(RoleOptions),
+    Reader(RoleOptions),
+}
+
+#[derive(Debug, clap::Args)]
+struct RoleOptions {
+    #[command(flatten)]
+    stream: StreamArgs,
+
+    #[arg(long)]
+    notes: PathBuf,
+}
+
+pub(super) fn run(args: Args) -> Outcome {
+    logging::start("warn");
+    let options = demo::Options { stream: args.stream.into(), kills: args.kills, seed: args.seed };
+    let outcome = demo::run(&options)?;
+    print(if args.json { &outcome.json } else { &outcome.page })?;
+    outcome.failure.map_or(Ok(()), |failure| Err(failure.into()))
+}
+
+pub(super) fn run_role(args: RoleArgs, socket: Option<PathBuf>) -> Outcome {
+    logging::start("info");
+    match args.role {
+        Role::Worker(role) => demo::run_worker(&role.stream.into(), &role.notes),
+        Role::Reader(role) => {
+            let socket = socket.ok_or("a reader needs to be told its socket")?;
+            demo::run_reader(&socket, &role.stream.into(), &role.notes)
+        }
+    }
 }

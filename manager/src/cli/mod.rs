@@ -77,7 +77,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Manager(args) => manager::run(&args, socket),
         Command::ExecChild(args) => exec_child::run(&args),
-        Command::DemoRole(args) => demo::run_role(args),
+        Command::DemoRole(args) => demo::run_role(args, socket),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,6 +87,11 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Where the control socket is when nobody says.
+fn default_socket() -> PathBuf {
+    std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| "/run".into(), PathBuf::from).join("heirloom.sock")
 }
 
 /// `--help` and `--version` are answers, everything else that clap reports is wrong usage.

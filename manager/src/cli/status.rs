@@ -1,6 +1,10 @@
-//! `heirloom status`: tables, workers and children, as a table for people or as JSON for programs.
+//! `heirloom status`: tables, workers and children, as a page for people or as JSON for programs.
 
-use super::Outcome;
+use super::{Outcome, print};
+use heirloom_protocol::message::{ChildStatus, HandoffStatus, Status, TableStatus, WorkerStatus};
+use heirloom_protocol::sys::Connection;
+use heirloom_worker::Client;
+use std::fmt::Write;
 use std::path::PathBuf;
 
 /// Show tables, their owners and last handoffs, workers and children
@@ -12,6 +16,165 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, socket: Option<PathBuf>) -> Outcome {
-    let _ = (args.json, socket);
-    Err("the manager cannot be asked yet".into())
+    let socket = socket.unwrap_or_else(super::default_socket);
+    // A client waits for a manager that is just starting; a person wants to know at once that there is none.
+    Connection::connect(&socket)?;
+    let status = Client::connect(&socket)?.status()?;
+    print(&if args.json { serde_json::to_string(&status)? } else { page(&status) })?;
+    Ok(())
+}
+
+fn page(status: &Status) -> String {
+    let mut page = String::new();
+    let seconds = status.uptime_ms / 1000;
+    let _ = writeln!(page, "manager {}, up {}", status.manager_pid, duration(seconds));
+    for warning in &status.warnings {
+        let _ = writeln!(page, "warning: {warning}");
+    }
+    let rows = status.tables.iter().map(table_row).collect();
+    section(&mut page, ["table", "kind", "entries", "memory", "version", "epoch", "state", "owner"], rows);
+    for table in &status.tables {
+        write_details(&mut page, table);
+    }
+    let rows = status.workers.iter().map(worker_row).collect();
+    section(&mut page, ["worker", "pid", "ready", "owns", "heir of"], rows);
+    let rows = status.children.iter().map(child_row).collect();
+    section(&mut page, ["child", "pid", "state", "restarts", "last exit"], rows);
+    page.truncate(page.trim_end().len());
+    page
+}
+
+fn table_row(table: &TableStatus) -> [String; 8] {
+    let TableStatus { id, kind, entries, version, epoch, state, .. } = table;
+    let owner =
+        table.owner.as_ref().map_or_else(|| "-".into(), |owner| format!("{} ({})", owner.name, owner.pid));
+    [
+        id.clone(),
+        kind.clone(),
+        entries.to_string(),
+        format!("{} of {}", bytes(table.bytes), bytes(table.max_bytes)),
+        version.to_string(),
+        epoch.to_string(),
+        state.clone(),
+        owner,
+    ]
+}
+
+/// What does not fit into a row: why a table is stuck, and how its last handoff went.
+fn write_details(page: &mut String, table: &TableStatus) {
+    if let Some(detail) = &table.detail {
+        let _ = writeln!(page, "  {}: {detail}", table.id);
+    }
+    if let Some(handoff) = &table.last_handoff {
+        let HandoffStatus { reason, recovery, granted_us, .. } = handoff;
+        let _ = writeln!(
+            page,
+            "  {}: last of {} handoffs ({reason}) took {granted_us} µs: nobody can write {} µs, recovered ({recovery}) \
+             {} µs, offered {} µs, accepted {} µs",
+            table.id,
+            table.handoffs,
+            handoff.unwritable_us,
+            handoff.recovered_us,
+            handoff.offered_us,
+            handoff.accepted_us
+        );
+    }
+}
+
+fn worker_row(worker: &WorkerStatus) -> [String; 5] {
+    let WorkerStatus { name, pid, ready, heirs, owns, .. } = worker;
+    [name.clone(), pid.to_string(), if *ready { "yes" } else { "no" }.into(), list(owns), list(heirs)]
+}
+
+fn child_row(child: &ChildStatus) -> [String; 5] {
+    let ChildStatus { name, instance, pid, restarts, state, last_exit, .. } = child;
+    [
+        format!("{name} #{instance}"),
+        pid.map_or_else(|| "-".into(), |pid| pid.to_string()),
+        state.clone(),
+        restarts.to_string(),
+        last_exit.clone().unwrap_or_else(|| "-".into()),
+    ]
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "-".into() } else { names.join(", ") }
+}
+
+/// A heading and rows under it, in columns as wide as they need to be; nothing where there are no rows.
+fn section<const COLUMNS: usize>(page: &mut String, heading: [&str; COLUMNS], rows: Vec<[String; COLUMNS]>) {
+    if rows.is_empty() {
+        return;
+    }
+    let heading = heading.map(str::to_uppercase);
+    let width = |column: usize| {
+        rows.iter().chain([&heading]).map(|row| row[column].chars().count()).max().unwrap_or_default()
+    };
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    page.push('\n');
+    for row in [&heading].into_iter().chain(&rows) {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let _ = writeln!(page, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+}
+
+/// `1234567` as `1.2 MiB`.
+#[allow(clippy::cast_precision_loss)]
+fn bytes(bytes: u64) -> String {
+    let (mut amount, mut unit) = (bytes as f64, "B");
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        if amount < 1024.0 {
+            break;
+        }
+        (amount, unit) = (amount / 1024.0, larger);
+    }
+    let decimals = usize::from(unit != "B" && amount.fract() > 0.05 && amount < 100.0);
+    format!("{amount:.decimals$} {unit}")
+}
+
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86400, seconds / 3600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use heirloom_protocol::message::OwnerStatus;
+
+    #[test]
+    fn a_page_shows_tables_owners_handoffs_and_children() {
+        let handoff = HandoffStatus { reason: "owner 7 died".into(), granted_us: 321, ..Default::default() };
+        let sales = TableStatus {
+            id: "sales".into(),
+            kind: "set".into(),
+            entries: 3,
+            bytes: 1_300_000,
+            max_bytes: 64 << 20,
+            state: "owned".into(),
+            owner: Some(OwnerStatus { name: "sale_tracker".into(), pid: 8 }),
+            last_handoff: Some(handoff),
+            ..Default::default()
+        };
+        let child = ChildStatus { name: "sale_tracker".into(), instance: 2, ..Default::default() };
+        let page = page(&Status { tables: vec![sales], children: vec![child], ..Default::default() });
+        for part in ["sale_tracker (8)", "1.2 MiB of 64 MiB", "321 µs", "owner 7 died", "sale_tracker #2"] {
+            assert!(page.contains(part), "{part} is missing in:\n{page}");
+        }
+        assert!(!page.contains("WORKER"), "no heading without rows:\n{page}");
+    }
+
+    #[test]
+    fn units_are_readable() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1 << 30), "1 GiB");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(duration(59), "59 s");
+        assert_eq!(duration(3600 * 25), "1 d 1 h");
+    }
 }

@@ -1,0 +1,256 @@
+//! The director: waits until everybody is in place, releases the stream, kills the owner, and takes note of what
+//! became of the table.
+
+use super::account::{Account, Found};
+use super::cars::{Car, Total};
+use super::clock::now_ns;
+use super::expectation::Expectation;
+use super::interrupt::Interrupt;
+use super::notes::{Notes, Ownership};
+use super::plan::Round;
+use super::report::{Kill, Material, Report};
+use super::shared::SharedRegion;
+use super::stage::Stage;
+use super::story::Story;
+use super::{Failure, WORKER};
+use heirloom_protocol::message::{ChildStatus, HandoffStatus, Status, TableStatus};
+use heirloom_protocol::sys::process::Process;
+use heirloom_worker::{Client, Reader};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rustix::process::Signal;
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take before the demonstration gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two looks at the notes; short, because every microsecond of it could hide a moment to kill at.
+const GLANCE: Duration = Duration::from_micros(50);
+
+/// Between two questions to the manager.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Who directs, and whom.
+pub(super) struct Director<'a> {
+    pub(super) stage: &'a mut Stage,
+    pub(super) notes: Notes<SharedRegion>,
+    pub(super) interrupt: &'a Interrupt,
+    pub(super) story: &'a mut Story,
+    pub(super) expectation: &'a Expectation,
+    pub(super) events: u64,
+}
+
+impl Director<'_> {
+    /// The whole play, from the first process to the account.
+    pub(super) fn play(&mut self, rounds: &[Round], rng: &mut StdRng) -> Result<Report, Failure> {
+        let client = self.open()?;
+        let mut kills = Vec::new();
+        let mut victims = Victims::default();
+        for round in rounds {
+            let status = self.wait_for_standby(&client, &mut victims)?;
+            let kill = self.kill_owner(*round, &status, &client, &mut victims, rng)?;
+            self.story.tell_kill(&kill);
+            kills.push(kill);
+        }
+        self.notes.release_up_to(u64::MAX);
+        let elapsed = self.wait("the end of the stream", GLANCE, |this| Ok(this.notes.stream_ns()))?;
+        if !rounds.is_empty() {
+            self.wait_for_standby(&client, &mut victims)?;
+        }
+        self.notes.want_stop();
+        self.stage.wait_for_reader()?;
+        let sales: Reader<Car, Total> = client.reader("sales")?;
+        let found = Found {
+            totals: sales.entries()?.into_iter().collect(),
+            version: sales.version(),
+            position: sales.bequest::<u64>()?.unwrap_or(0),
+        };
+        Ok(Report::new(Material {
+            events: self.events,
+            kills_wanted: rounds.len() as u64,
+            killed: victims.killed.len() as u64,
+            account: Account::settle(self.expectation, &self.notes.ownerships(), &found),
+            kills,
+            found,
+            reads: self.notes.reads().unwrap_or_default(),
+            elapsed: Duration::from_nanos(elapsed),
+        }))
+    }
+
+    /// Until the supervisor runs, a worker owns the table, and the reader reads it.
+    fn open(&mut self) -> Result<Client, Failure> {
+        self.stage.start_supervisor()?;
+        let socket = self.stage.socket();
+        let client = self.wait("the manager", PAUSE, |_| Ok(Client::connect(&socket).ok()))?;
+        let owner =
+            self.wait("the first owner", PAUSE, |this| Ok(this.notes.ownership(this.notes.owner_epoch())))?;
+        self.stage.start_reader()?;
+        self.wait("the reader", PAUSE, |this| Ok(this.notes.reads()))?;
+        self.story.tell(&format!("in {}", self.stage.folder().display()));
+        self.story
+            .tell(&format!("{WORKER} {} owns table sales; another process reads it all the time", owner.pid));
+        Ok(client)
+    }
+
+    /// Until a worker is registered and ready that does not own the table, and the deaths so far are confirmed.
+    fn wait_for_standby(&mut self, client: &Client, victims: &mut Victims) -> Result<Status, Failure> {
+        self.wait("a standby", PAUSE, |this| {
+            let status = client.status()?;
+            victims.look_at(&status.children);
+            let owner = this.notes.ownership(this.notes.owner_epoch()).map(|owner| owner.pid);
+            let is_standby = |pid: u32| Some(pid) != owner && !victims.all.contains(&pid);
+            let ready = status.workers.iter().any(|worker| {
+                worker.name == WORKER && worker.ready && worker.owns.is_empty() && is_standby(worker.pid)
+            });
+            Ok((ready && victims.all_confirmed()).then_some(status))
+        })
+    }
+
+    fn kill_owner(
+        &mut self,
+        round: Round,
+        status: &Status,
+        client: &Client,
+        victims: &mut Victims,
+        rng: &mut StdRng,
+    ) -> Result<Kill, Failure> {
+        let owner = self.owner()?;
+        let process = Process::open(owner.pid)?;
+        self.notes.release_up_to(round.released_before);
+        self.wait("the moment to kill", GLANCE, |this| {
+            let noted = this.notes.ownership(owner.epoch).map_or(0, |owner| owner.position);
+            this.story.progress(noted, owner.pid);
+            Ok((noted >= round.kill_at).then_some(()))
+        })?;
+        victims.expect(owner.pid, &status.children);
+        spin(Duration::from_nanos(rng.random_range(0..20_000)));
+        let killed_at = now_ns();
+        process.kill(Signal::KILL)?;
+        self.notes.release_up_to(round.released_after);
+        if !process.wait_exit(PATIENCE) {
+            return Err(format!("owner {} was killed and does not die", owner.pid).into());
+        }
+        self.notes.note_dead(owner.epoch);
+        let heir = self.wait("the heir", GLANCE, |this| {
+            let heir = this.notes.ownership(this.notes.owner_epoch());
+            Ok(heir.filter(|heir| heir.epoch > owner.epoch && heir.first_commit_ns.is_some()))
+        })?;
+        let handoff_ns = heir.first_commit_ns.unwrap_or_default().saturating_sub(killed_at);
+        let table = self.wait("the manager's account of the handoff", PAUSE, |_| {
+            let tables = client.status()?.tables;
+            let is_heirs =
+                |table: &TableStatus| table.owner.as_ref().is_some_and(|owner| owner.pid == heir.pid);
+            Ok(tables.into_iter().find(|table| table.id == "sales" && is_heirs(table)))
+        })?;
+        let handoff = table.last_handoff.unwrap_or_default();
+        Ok(Kill {
+            victim: owner.pid,
+            heir: heir.pid,
+            position: heir.inherited_position,
+            mid_commit: handoff.recovery != "clean",
+            handoff_us: handoff_ns / 1000,
+            stages_us: stages(&handoff, killed_at, &heir),
+        })
+    }
+
+    /// The owner, once it has committed.
+    fn owner(&mut self) -> Result<Ownership, Failure> {
+        self.wait("the owner's first look at the table", GLANCE, |this| {
+            Ok(this.notes.ownership(this.notes.owner_epoch()))
+        })
+    }
+
+    /// Asks again and again until there is an answer; fails when somebody interrupts, a process of the stage ends, or
+    /// the patience does.
+    fn wait<T>(
+        &mut self,
+        what: &str,
+        pause: Duration,
+        mut ask: impl FnMut(&Self) -> Result<Option<T>, Failure>,
+    ) -> Result<T, Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut next_check = Instant::now() + PAUSE;
+        loop {
+            if let Some(answer) = ask(self)? {
+                return Ok(answer);
+            }
+            let now = Instant::now();
+            if now >= next_check {
+                next_check = now + Duration::from_millis(20);
+                if self.interrupt.is_wanted() {
+                    return Err("interrupted".into());
+                }
+                self.stage.check()?;
+                if now >= deadline {
+                    let words = self.stage.last_words();
+                    return Err(format!(
+                        "waited {PATIENCE:?} for {what}; the supervisor's last words:\n{words}"
+                    )
+                    .into());
+                }
+            }
+            thread::sleep(pause);
+        }
+    }
+}
+
+/// Where the time of a handoff went, stage by stage.
+fn stages(handoff: &HandoffStatus, killed_ns: u64, heir: &Ownership) -> Vec<(&'static str, u64)> {
+    let since_notice = |ns: u64| ns.saturating_sub(handoff.noticed_ns) / 1000;
+    let notice = handoff.noticed_ns.saturating_sub(killed_ns) / 1000;
+    let ends = [
+        ("nobody can write", handoff.unwritable_us),
+        ("recovered", handoff.recovered_us),
+        ("offered", handoff.offered_us),
+        ("accepted", handoff.accepted_us),
+        ("granted", handoff.granted_us),
+        ("first commit", since_notice(heir.first_commit_ns.unwrap_or_default())),
+    ];
+    let starts = [0].into_iter().chain(ends.map(|(_, end)| end));
+    let stages = ends.into_iter().zip(starts).map(|((stage, end), start)| (stage, end.saturating_sub(start)));
+    [("the kernel's notice", notice)].into_iter().chain(stages).collect()
+}
+
+/// The owners that were killed, and what their parent, the supervisor, says about their end.
+#[derive(Default)]
+struct Victims {
+    all: BTreeSet<u32>,
+    killed: BTreeSet<u32>,
+    /// The last one, with its entry in the supervisor's report before it died.
+    expected: Option<(u32, ChildStatus)>,
+}
+
+impl Victims {
+    /// That process is about to be killed.
+    fn expect(&mut self, pid: u32, children: &[ChildStatus]) {
+        self.all.insert(pid);
+        self.expected =
+            children.iter().find(|child| child.pid == Some(pid)).map(|child| (pid, child.clone()));
+    }
+
+    /// Looks whether the supervisor has seen it end, and how.
+    fn look_at(&mut self, children: &[ChildStatus]) {
+        let Some((pid, before)) = &self.expected else { return };
+        let now =
+            children.iter().find(|child| (&child.name, child.instance) == (&before.name, before.instance));
+        let Some(now) = now.filter(|now| now.pid != Some(*pid)) else { return };
+        if now.last_exit.as_deref().is_some_and(|how| how.contains("SIGKILL") || how.contains("signal 9")) {
+            self.killed.insert(*pid);
+            self.expected = None;
+        }
+    }
+
+    fn all_confirmed(&self) -> bool {
+        self.expected.is_none()
+    }
+}
+
+/// Waits without giving up the processor: a sleep is far longer than a commit.
+fn spin(time: Duration) {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        std::hint::spin_loop();
+    }
+}

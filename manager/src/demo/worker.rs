@@ -1,0 +1,189 @@
+//! The worker of the demonstration: counts the exotic cars of the stream, exactly once, whatever kills it.
+//!
+//! Each counted event is one commit, which holds the new total of that car and, as the bequest, the position in the
+//! stream after the event. So the heir of a worker that was killed at any moment knows which events are counted: those
+//! before the position that it is told, and no others.
+
+use super::cars::{Car, MakeOfYear, Models, Total};
+use super::clock::now_ns;
+use super::notes::{Logbook, Notes};
+use super::shared::{self, SharedRegion};
+use super::stream::Stream;
+use heirloom_worker::{Reader, TableHeir, Transfer, Worker, Writer};
+use std::error::Error;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+type Failure = Box<dyn Error>;
+
+/// How long a worker sleeps that has caught up with what is released of the stream.
+const WAIT: Duration = Duration::from_micros(50);
+
+/// Sends each transfer to the thread that does the work.
+struct Tracker(crossbeam_channel::Sender<Transfer>);
+
+impl TableHeir for Tracker {
+    fn transferred(&mut self, transfer: Transfer) {
+        let _ = self.0.send(transfer);
+    }
+}
+
+/// Runs until it is killed, or has lost its last table.
+pub(super) fn run(name: &str, stream: &Stream, notes: &Path) -> Result<(), Failure> {
+    let notes = Notes::new(shared::open_writable(notes)?);
+    let lines = Line::all(stream);
+    let worker = Worker::from_env(name)?;
+    let exotic_cars: Reader<MakeOfYear, Models> = worker.reader("exotic_cars")?;
+    let (sender, inbox) = crossbeam_channel::unbounded();
+    worker.heir("sales", Tracker(sender))?;
+    worker.ready()?;
+    for transfer in inbox {
+        let position = transfer.bequest::<u64>()?.unwrap_or(0);
+        let sales = transfer.accept::<Car, Total>()?;
+        let logbook = notes
+            .begin(sales.epoch(), std::process::id(), sales.version(), position)
+            .ok_or("the notes have no room for one more ownership")?;
+        Count { stream, lines: &lines, exotic_cars: &exotic_cars, notes: &notes, logbook, sales }
+            .from(position)?;
+    }
+    Ok(())
+}
+
+/// A line of the stream, with what would otherwise be made anew for each event.
+struct Line {
+    car: Car,
+    make: MakeOfYear,
+    cents: u64,
+    stamp: u64,
+}
+
+impl Line {
+    fn all(stream: &Stream) -> Vec<Self> {
+        let line = |sale: &super::cars::Sale| Self {
+            car: sale.car.clone(),
+            make: sale.car.make_of_year(),
+            cents: sale.cents,
+            stamp: sale.car.stamp(),
+        };
+        stream.lines().iter().map(line).collect()
+    }
+}
+
+/// One ownership of table `sales`.
+struct Count<'a> {
+    stream: &'a Stream,
+    lines: &'a [Line],
+    exotic_cars: &'a Reader<MakeOfYear, Models>,
+    notes: &'a Notes<SharedRegion>,
+    logbook: Logbook<'a, SharedRegion>,
+    sales: Writer<Car, Total>,
+}
+
+impl Count<'_> {
+    /// Counts from that position on, then gives the table back.
+    fn from(mut self, position: u64) -> Result<(), Failure> {
+        self.count_until_recalled(position)?;
+        Ok(self.sales.release()?)
+    }
+
+    /// Counts from that position to the end of the stream, and keeps the table until somebody wants it.
+    fn count_until_recalled(&mut self, mut position: u64) -> Result<(), Failure> {
+        let Some(mut released) = self.released_beyond(position) else { return Ok(()) };
+        self.notes.note_first_event(now_ns());
+        for index in self.stream.from(position) {
+            if position >= released {
+                match self.released_beyond(position) {
+                    Some(further) => released = further,
+                    None => return Ok(()),
+                }
+            }
+            position += 1;
+            self.count(&self.lines[index], position)?;
+        }
+        self.notes.note_end_of_stream(now_ns());
+        while !self.sales.is_recalled() {
+            thread::sleep(WAIT);
+        }
+        Ok(())
+    }
+
+    /// Waits until the stream is released beyond `position`, and says how far; `None` when the table is wanted back.
+    fn released_beyond(&self, position: u64) -> Option<u64> {
+        loop {
+            let released = self.notes.released();
+            if self.sales.is_recalled() {
+                return None;
+            }
+            if released > position {
+                return Some(released);
+            }
+            thread::sleep(WAIT);
+        }
+    }
+
+    /// Counts one event, if it is the sale of an exotic car; `position` is the one after it.
+    fn count(&mut self, line: &Line, position: u64) -> Result<(), Failure> {
+        let exotic =
+            self.exotic_cars.get(&line.make)?.is_some_and(|models| models.0.contains(&line.car.model));
+        if !exotic {
+            return Ok(());
+        }
+        let mut transaction = self.sales.transaction();
+        transaction.update(&line.car, |total| Some(total.unwrap_or_default().and(line.cents, line.stamp)))?;
+        transaction.bequeath(&position)?;
+        let version = transaction.commit()?;
+        self.logbook.note_commit(version, position, now_ns);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::account::{Account, Found};
+    use super::super::cars::exotic_cars;
+    use super::super::expectation::Expectation;
+    use super::super::notes::bytes_for;
+    use super::super::shared::Shared;
+    use super::*;
+    use heirloom_worker::testing::{self, Table};
+
+    /// Two owners, one after the other, on a heap table: the second goes on where the first was told to stop.
+    #[test]
+    fn the_stream_is_counted_once_from_wherever_the_bequest_says() {
+        let stream = Stream::standard(20_000);
+        let expectation = Expectation::of(&stream);
+        let (mut cars, exotic_cars_reader) = testing::table::<MakeOfYear, Models>(Table::set("exotic_cars"));
+        for (make, models) in exotic_cars() {
+            cars.insert(&make, &models).expect("there is room");
+        }
+        let shared = Shared::create(bytes_for(4)).expect("memory is to be had");
+        let notes = Notes::new(shared.map().expect("it can be mapped"));
+        let (sales, reader) = testing::table::<Car, Total>(Table::set("sales"));
+        let lines = Line::all(&stream);
+        notes.release_up_to(u64::MAX);
+        let mut count = Count {
+            stream: &stream,
+            lines: &lines,
+            exotic_cars: &exotic_cars_reader,
+            notes: &notes,
+            logbook: notes.begin(1, 1, 0, 0).expect("there is room"),
+            sales,
+        };
+        let first_half = Stream::standard(9_999);
+        for (position, index) in (1..).zip(first_half.from(0)) {
+            count.count(&lines[index], position).expect("nothing is in the way");
+        }
+        let told = reader.bequest::<u64>().expect("it is whole").expect("there is one");
+        assert_eq!(told, 9_998, "the last exotic car of the first half; what comes after is looked at again");
+        for (position, index) in (told + 1..).zip(stream.from(told)) {
+            count.count(&lines[index], position).expect("nothing is in the way");
+        }
+        let found = Found {
+            totals: reader.entries().expect("they are whole").into_iter().collect(),
+            version: reader.version(),
+            position: reader.bequest::<u64>().expect("it is whole").unwrap_or(0),
+        };
+        assert_eq!(Account::settle(&expectation, &notes.ownerships(), &found), Account::default());
+    }
+}

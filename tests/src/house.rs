@@ -1,0 +1,110 @@
+//! A supervisor with its manager and workers.
+
+use crate::{eventually, program};
+use heirloom_protocol::message::TableStatus;
+use heirloom_worker::{Client, Status};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use tempfile::TempDir;
+
+/// A running `heirloom run`, in a folder of its own. Dropping it stops it, and everything it started.
+#[derive(Debug)]
+pub struct House {
+    folder: TempDir,
+    supervisor: Child,
+}
+
+impl House {
+    /// Starts a house; `configure` says what is in its configuration file, and may put further files beside it.
+    ///
+    /// # Panics
+    /// Where it cannot be started at all.
+    #[must_use]
+    pub fn start(configure: impl FnOnce(&Path) -> String) -> Self {
+        let folder =
+            tempfile::Builder::new().prefix("heirloom-test-").tempdir().expect("a folder can be made");
+        let configuration = folder.path().join("heirloom.toml");
+        fs::write(&configuration, configure(folder.path())).expect("the folder can be written to");
+        let log = File::create(folder.path().join("log")).expect("the folder can be written to");
+        let supervisor = Command::new(program("heirloom-under-test"))
+            .arg("run")
+            .arg(&configuration)
+            .arg("--socket")
+            .arg(folder.path().join("socket"))
+            .env("HEIRLOOM_LOG", "debug")
+            .env_remove("HEIRLOOM_SOCKET")
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("descriptors are to be had"))
+            .stderr(log)
+            .spawn()
+            .expect("the program can be started");
+        Self { folder, supervisor }
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
+    }
+
+    /// Everything that its processes have logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.folder.path().join("log")).unwrap_or_default()).into_owned()
+    }
+
+    /// A client, as soon as there is a manager.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        eventually("the manager", || Client::connect(self.socket()).ok())
+    }
+
+    /// What `heirloom status` knows.
+    ///
+    /// # Panics
+    /// Where the manager does not answer.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.client().status().expect("the manager answers")
+    }
+
+    /// What `heirloom status` knows of one table.
+    ///
+    /// # Panics
+    /// Where there is no such table.
+    #[must_use]
+    pub fn table(&self, client: &Client, id: &str) -> TableStatus {
+        let tables = client.status().expect("the manager answers").tables;
+        tables.into_iter().find(|table| table.id == id).expect("the table is in the configuration")
+    }
+
+    /// Waits until the supervisor has ended, by itself.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        eventually("the supervisor to end", || self.supervisor.try_wait().expect("it is our child"))
+    }
+
+    fn stop(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.supervisor), Signal::TERM);
+        eventually("the supervisor to stop", || self.supervisor.try_wait().ok().flatten());
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The test has failed: what was logged is the first thing to look at.
+            eprintln!("the log of the house:\n{}", self.log());
+        }
+        self.stop();
+    }
+}
