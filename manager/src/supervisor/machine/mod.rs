@@ -128,6 +128,12 @@ impl Machine {
         &self.children
     }
 
+    /// Whether all are to stop, or have.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Ending | Phase::Ended)
+    }
+
     /// When [`Input::Tick`] is due; `None` where time alone changes nothing.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
