@@ -2,6 +2,7 @@
 
 use super::{Outcome, logging};
 use crate::config::Config;
+use crate::supervisor::{self, Options};
 use std::path::PathBuf;
 
 /// Start the manager and the workers of a configuration, and keep them running
@@ -14,6 +15,7 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, socket: Option<PathBuf>) -> Outcome {
     let config = Config::load(&args.file)?;
     logging::start("info");
-    let _ = (config, socket);
-    Err("the supervisor is not there yet".into())
+    let mut options = Options::new(&config)?;
+    options.socket = socket;
+    Ok(supervisor::run(&config, &options)?)
 }

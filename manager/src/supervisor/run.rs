@@ -116,7 +116,7 @@ impl<'c> Supervisor<'c> {
         let mut hangup = signal(SignalKind::hangup()).map_err(host)?;
         let mut quit = signal(SignalKind::quit()).map_err(host)?;
         info!(socket = %self.socket.display(), pid = std::process::id(), "the supervisor has started");
-        self.to_manager(Input::Begin);
+        self.drive_manager(Input::Begin);
         loop {
             self.publish();
             if let Some(outcome) = self.outcome.take() {
@@ -132,8 +132,8 @@ impl<'c> Supervisor<'c> {
                 _ = quit.recv() => self.kill("SIGQUIT"),
                 _ = self.notified.readable() => self.hear(),
                 () = tokio::time::sleep_until(deadline.into()) => {
-                    self.to_workers(Input::Tick);
-                    self.to_manager(Input::Tick);
+                    self.drive_workers(Input::Tick);
+                    self.drive_manager(Input::Tick);
                 }
             }
         }
@@ -156,7 +156,7 @@ impl Supervisor<'_> {
         info!("{signal}: stopping the workers in reverse order, then the manager");
         self.tell_above("STOPPING=1");
         // When the last worker has ended, the manager's turn comes.
-        self.to_workers(Input::Stop);
+        self.drive_workers(Input::Stop);
     }
 
     fn interrupt(&mut self) {
@@ -165,8 +165,8 @@ impl Supervisor<'_> {
 
     fn kill(&mut self, signal: &str) {
         warn!("{signal}: killing everything at once");
-        self.to_workers(Input::Kill);
-        self.to_manager(Input::Kill);
+        self.drive_workers(Input::Kill);
+        self.drive_manager(Input::Kill);
     }
 
     /// Some children have ended; which, the kernel says one by one.
@@ -199,7 +199,7 @@ impl Supervisor<'_> {
 
     fn worker_ended(&mut self, child: usize, exit: Exit) {
         self.family.set_pid(child, None);
-        self.to_workers(Input::Exited { child, exit });
+        self.drive_workers(Input::Exited { child, exit });
     }
 
     fn manager_ended(&mut self, exit: Exit) {
@@ -208,7 +208,7 @@ impl Supervisor<'_> {
             self.outcome = Some(Err(SuperviseError::ManagerNotReady { exit }));
             return;
         }
-        self.to_manager(Input::Exited { child: 0, exit });
+        self.drive_manager(Input::Exited { child: 0, exit });
     }
 
     /// Takes in all notifications there are.
@@ -258,7 +258,7 @@ impl Supervisor<'_> {
         self.told.clear();
         if !self.ever_ready {
             self.ever_ready = true;
-            self.to_workers(Input::Begin);
+            self.drive_workers(Input::Begin);
             self.tell_above("READY=1");
         }
     }
@@ -266,7 +266,7 @@ impl Supervisor<'_> {
 
 /// What goes out.
 impl Supervisor<'_> {
-    fn to_workers(&mut self, input: Input) {
+    fn drive_workers(&mut self, input: Input) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             for effect in self.workers.handle(self.now(), input) {
@@ -277,13 +277,13 @@ impl Supervisor<'_> {
                     Effect::Tell(child, news) => {
                         tell(&format!("worker {}", self.family.member(child)), &news);
                     }
-                    Effect::AllStopped => self.to_manager(Input::Stop),
+                    Effect::AllStopped => self.drive_manager(Input::Stop),
                 }
             }
         }
     }
 
-    fn to_manager(&mut self, input: Input) {
+    fn drive_manager(&mut self, input: Input) {
         for effect in self.manager.handle(self.now(), input) {
             match effect {
                 Effect::Start(_) => self.start_manager(),
@@ -327,7 +327,7 @@ impl Supervisor<'_> {
             }
             Err(error) => {
                 error!(%error, "the manager cannot be started again");
-                self.to_manager(Input::NotStarted { child: 0 });
+                self.drive_manager(Input::NotStarted { child: 0 });
             }
         }
     }
