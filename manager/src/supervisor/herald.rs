@@ -5,7 +5,7 @@
 
 use heirloom_protocol::message::{ChildStatus, Event, PROTOCOL_VERSION, Request};
 use heirloom_protocol::sys::{Connection, SocketError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::thread;
 use std::time::Duration;
@@ -38,7 +38,7 @@ impl Herald {
     }
 }
 
-fn announce(socket: &PathBuf, inbox: &Receiver<Vec<ChildStatus>>) {
+fn announce(socket: &Path, inbox: &Receiver<Vec<ChildStatus>>) {
     let mut connection = None;
     while let Ok(mut children) = inbox.recv() {
         loop {
