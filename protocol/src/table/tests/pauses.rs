@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::region::{HeapRegion, OutOfMemory, RecordingRegion, Region, Store};
-use crate::table::{self, ReadError, TableOptions, TableReader, TableWriter};
+use crate::table::{self, TableOptions, TableReader, TableWriter};
 
 /// The memory a paused reader sees.
 struct Paused<'a> {
@@ -64,11 +64,8 @@ impl History {
 struct Recorded {
     image: HeapRegion,
     stores: Vec<Store>,
+    keys: Vec<Vec<u8>>,
     history: History,
-}
-
-fn key(number: usize) -> Vec<u8> {
-    (number as u32).to_le_bytes().to_vec()
 }
 
 struct Random(u64);
@@ -80,42 +77,80 @@ impl Random {
     }
 }
 
-/// Runs an owner over `keys` keys that come and go in waves, so that the index grows and shrinks, and notes its stores.
-fn record(seed: u64, keys: usize, before: usize, recorded: usize, batch_commits: u64) -> Recorded {
-    let options = TableOptions { seed, reserve_bytes: 1 << 20, ..TableOptions::set(1 << 20) };
+/// What an owner does while its stores are noted.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    seed: u64,
+    /// How many keys there are. Two thirds of them fall into one of the first four buckets, which overflows.
+    keys: usize,
+    /// Operations before the stores are noted, and while they are.
+    before: usize,
+    noted: usize,
+    /// Whether keys come until all are there and go until none is, so that the index grows and shrinks; else they
+    /// come and go at random.
+    tides: bool,
+    batch_commits: u64,
+}
+
+fn record(plan: Plan) -> Recorded {
+    let options = TableOptions { seed: plan.seed, reserve_bytes: 1 << 20, ..TableOptions::set(1 << 20) };
     let live = Arc::new(RecordingRegion::new(HeapRegion::new(options.segment_bytes() / 8)));
     table::create(&live, &options).unwrap();
     let mut writer = TableWriter::open(live.clone(), 0).unwrap();
-    writer.batch_commits = batch_commits;
-    let mut random = Random(seed | 1);
-    let mut history = History(vec![vec![(0, None)]; keys]);
+    writer.batch_commits = plan.batch_commits;
+    let mut random = Random(plan.seed | 1);
+    let keys = choose_keys(&writer, plan.keys);
+    let mut changes = vec![vec![(0, None)]; plan.keys];
     let image = HeapRegion::new(live.words());
     let mut stores = Vec::new();
-    for operation in 0..before + recorded {
-        let number = random.below(keys);
+    for operation in 0..plan.before + plan.noted {
+        let (tide, step) = (operation / plan.keys, operation % plan.keys);
+        let number = if plan.tides { step } else { random.below(plan.keys) };
+        let insert = if plan.tides { tide % 2 == 0 } else { random.below(10) < 6 };
         let value = format!("{operation:05}-{number:03}").repeat(1 + operation % 2).into_bytes();
-        let wave = operation / 60 % 2 == 0;
-        let value = (random.below(10) < if wave { 8 } else { 2 }).then_some(value);
+        let value = insert.then_some(value);
         let start = stores.len();
         match &value {
-            Some(value) => drop(writer.insert(&key(number), value).unwrap()),
-            None => drop(writer.remove(&key(number)).unwrap()),
+            Some(value) => drop(writer.insert(&keys[number], value).unwrap()),
+            None => drop(writer.remove(&keys[number]).unwrap()),
         }
-        if operation < before {
+        if operation < plan.before {
             for store in live.take() {
                 image.store(store.word, store.new);
             }
-            history.0[number] = vec![(0, value)];
+            changes[number] = vec![(0, value)];
         } else {
             stores.extend(live.take());
-            history.0[number].push((start, value));
+            changes[number].push((start, value));
         }
     }
-    Recorded { image, stores, history }
+    Recorded { image, stores, keys, history: History(changes) }
+}
+
+fn choose_keys(writer: &TableWriter<Arc<RecordingRegion<HeapRegion>>>, count: usize) -> Vec<Vec<u8>> {
+    let all = (0_u32..).map(|number| number.to_le_bytes().to_vec());
+    let crowded = |key: &Vec<u8>| writer.reader().layout().hash(key) & 3 == 0;
+    let mut keys: Vec<Vec<u8>> = all.clone().filter(crowded).take(count * 2 / 3).collect();
+    let others = all.filter(|key| !crowded(key)).take(count - keys.len());
+    keys.extend(others);
+    keys
+}
+
+/// Where the reader begins: as every get does, or as one does that was disturbed already.
+#[derive(Debug, Clone, Copy)]
+enum Path {
+    Straight,
+    Again,
 }
 
 /// One get by a paused reader. False when it was over before the pause.
-fn get(recorded: &Recorded, start: usize, end: usize, pause_before: usize, number: usize) -> bool {
+fn get(
+    recorded: &Recorded,
+    Range { start, end }: Range<usize>,
+    pause_before: usize,
+    number: usize,
+    path: Path,
+) -> bool {
     let meanwhile = &recorded.stores[start..end];
     let never = AtomicUsize::new(usize::MAX);
     let paused =
@@ -123,14 +158,19 @@ fn get(recorded: &Recorded, start: usize, end: usize, pause_before: usize, numbe
     let reader = TableReader::open(paused).expect("the header never changes");
     reader.region().loads.store(0, Ordering::Relaxed);
     reader.region().pause_before.store(pause_before, Ordering::Relaxed);
-    let found: Result<Option<Vec<u8>>, ReadError> = reader.get(&key(number));
+    let key = &recorded.keys[number];
+    let mut value = Vec::new();
+    let found = match path {
+        Path::Straight => reader.get_into(key, &mut value),
+        Path::Again => reader.get_again(key, reader.layout().hash(key), &mut value),
+    };
     let was_paused = reader.region().loads.load(Ordering::Relaxed) > pause_before;
     if was_paused {
         for store in meanwhile.iter().rev() {
             recorded.image.store(store.word, store.old);
         }
     }
-    let found = found.expect("a get");
+    let found = found.expect("a get").then_some(value);
     assert!(
         recorded.history.had(number, start..if was_paused { end } else { start }, found.as_ref()),
         "key {number}, started at store {start}, paused before load {pause_before} until store {end}: {:?}, of {:?}",
@@ -140,19 +180,19 @@ fn get(recorded: &Recorded, start: usize, end: usize, pause_before: usize, numbe
     was_paused
 }
 
-fn explore(seed: u64, keys: usize, batch_commits: u64) -> usize {
-    let recorded = record(seed, keys, 70, 90, batch_commits);
-    let mut random = Random(seed);
+fn explore(plan: Plan) -> usize {
+    let recorded = record(plan);
+    let mut random = Random(plan.seed);
     let mut tried = 0;
     for start in 0..recorded.stores.len() {
-        for _ in 0..10 {
+        for _ in 0..4 {
             // Near ends meet the commit in flight, far ones reuse.
-            let left = recorded.stores.len() - start;
-            let farthest = [12, 80, 600][random.below(3)];
-            let ahead = 1 + random.below(left.min(farthest));
-            let number = random.below(keys);
+            let farthest = [12, 80, 600, 3000][random.below(4)];
+            let end = start + 1 + random.below((recorded.stores.len() - start).min(farthest));
+            let number = random.below(plan.keys);
+            let path = [Path::Straight, Path::Again][random.below(2)];
             let mut pause_before = 0;
-            while get(&recorded, start, start + ahead, pause_before, number) {
+            while get(&recorded, start..end, pause_before, number, path) {
                 pause_before += 1;
                 tried += 1;
             }
@@ -165,10 +205,13 @@ fn explore(seed: u64, keys: usize, batch_commits: u64) -> usize {
 
 #[test]
 fn a_reader_may_be_paused_anywhere() {
+    let random = Plan { seed: 0, keys: 3, before: 70, noted: 90, tides: false, batch_commits: 1 };
+    let tides = Plan { keys: 60, before: 110, noted: 140, tides: true, ..random };
+    let plans = [random, Plan { keys: 24, ..random }, tides, Plan { batch_commits: 64, ..tides }];
     let mut tried = 0;
-    for seed in 0..12 {
-        for (keys, batch_commits) in [(3, 1), (24, 1), (60, 2)] {
-            tried += explore(seed, keys, batch_commits);
+    for seed in 0..10 {
+        for plan in plans {
+            tried += explore(Plan { seed, ..plan });
         }
     }
     println!("set: {tried} interleavings of a get with its owner");
