@@ -45,19 +45,26 @@ impl Region for Paused<'_> {
     }
 }
 
-/// The values of each key over time: (first store after which it may show, value).
-struct History(Vec<Vec<(usize, Option<Vec<u8>>)>>);
+/// A value of a key, and the stores of the operation that gave it: it may show from the first of them on, and what was
+/// before it may show until the last.
+#[derive(Debug)]
+struct Change {
+    stores: Range<usize>,
+    value: Option<Vec<u8>>,
+}
+
+/// The changes of each key.
+struct History(Vec<Vec<Change>>);
 
 impl History {
-    /// Whether a key had the value between two stores. An operation may show from its first store on.
-    fn had(&self, key: usize, between: Range<usize>, value: Option<&Vec<u8>>) -> bool {
+    /// Whether a key had the value at some moment between two stores.
+    fn had(&self, key: usize, between: &Range<usize>, value: Option<&Vec<u8>>) -> bool {
         let changes = &self.0[key];
-        let last_before = changes.iter().rposition(|change| change.0 <= between.start).unwrap_or(0);
-        // The operation in flight at the start may show as before as well.
-        changes[last_before.saturating_sub(1)..]
-            .iter()
-            .take_while(|change| change.0 <= between.end)
-            .any(|change| change.1.as_ref() == value)
+        changes.iter().enumerate().any(|(number, change)| {
+            let begins = change.stores.start <= between.end;
+            let ends = changes.get(number + 1).is_some_and(|next| next.stores.end <= between.start);
+            begins && !ends && change.value.as_ref() == value
+        })
     }
 }
 
@@ -100,7 +107,8 @@ fn record(plan: Plan) -> Recorded {
     writer.batch_commits = plan.batch_commits;
     let mut random = Random(plan.seed | 1);
     let keys = choose_keys(&writer, plan.keys);
-    let mut changes = vec![vec![(0, None)]; plan.keys];
+    let nothing = || vec![Change { stores: 0..0, value: None }];
+    let mut changes: Vec<Vec<Change>> = (0..plan.keys).map(|_| nothing()).collect();
     let image = HeapRegion::new(live.words());
     let mut stores = Vec::new();
     for operation in 0..plan.before + plan.noted {
@@ -118,10 +126,10 @@ fn record(plan: Plan) -> Recorded {
             for store in live.take() {
                 image.store(store.word, store.new);
             }
-            changes[number] = vec![(0, value)];
+            changes[number] = vec![Change { stores: 0..0, value }];
         } else {
             stores.extend(live.take());
-            changes[number].push((start, value));
+            changes[number].push(Change { stores: start..stores.len(), value });
         }
     }
     Recorded { image, stores, keys, history: History(changes) }
@@ -172,7 +180,7 @@ fn get(
     }
     let found = found.expect("a get").then_some(value);
     assert!(
-        recorded.history.had(number, start..if was_paused { end } else { start }, found.as_ref()),
+        recorded.history.had(number, &(start..if was_paused { end } else { start }), found.as_ref()),
         "key {number}, started at store {start}, paused before load {pause_before} until store {end}: {:?}, of {:?}",
         found.map(|value| String::from_utf8_lossy(&value).into_owned()),
         recorded.history.0[number],
