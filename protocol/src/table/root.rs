@@ -24,7 +24,8 @@ pub(super) struct Root {
 impl Root {
     #[inline]
     pub(super) fn from_word(word: u64) -> Self {
-        Self { merges: (word >> 32) as u32, buckets: word as u32 }
+        // No table has no bucket; garbage, and a forked child's region, may say so, and depths are computed from it.
+        Self { merges: (word >> 32) as u32, buckets: (word as u32).max(1) }
     }
 
     #[inline]
