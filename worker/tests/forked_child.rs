@@ -1,6 +1,7 @@
 //! Rules H2 and H12: a forked child has copies of all handles, and none of them does anything.
 //!
 //! One test in this file: a child that another test forks would hold this one's segment.
+#![allow(clippy::unwrap_used, reason = "it is a test, helpers included")]
 
 mod support;
 
@@ -38,6 +39,9 @@ fn a_forked_child_writes_nothing_reads_nothing_and_releases_nothing() {
         let (worker, reader, mut sales) = handles.take().unwrap();
         let writes = matches!(sales.insert("Zonda", &2), Err(WriteError::Fenced { .. }));
         let removes = matches!(sales.remove("Zonda"), Err(WriteError::Fenced { .. }));
+        let mut transaction = sales.transaction();
+        transaction.remove("Zonda").unwrap();
+        let commits = matches!(transaction.commit(), Err(WriteError::Fenced { .. }));
         let gets = matches!(sales.get("Zonda"), Err(ReadError::ForkedChild { .. }));
         let reads = matches!(reader.get("Zonda"), Err(ReadError::ForkedChild { .. }))
             && matches!(reader.contains("Zonda"), Err(ReadError::ForkedChild { .. }))
@@ -47,7 +51,7 @@ fn a_forked_child_writes_nothing_reads_nothing_and_releases_nothing() {
         let accepts = transferred.take().unwrap().accept::<str, u64>().is_err();
         let releases = matches!(sales.release(), Err(WriteError::Fenced { .. }));
         drop((worker, reader));
-        let all = [writes, removes, gets, reads, asks, accepts, releases];
+        let all = [writes, removes, commits, gets, reads, asks, accepts, releases];
         all.iter().position(|as_it_should| !as_it_should).map_or(0, |first| first as i32 + 1)
     })
     .unwrap();

@@ -89,7 +89,7 @@ impl Manager {
 
     /// Whether somebody can write at this moment.
     pub fn is_writable_by_somebody(&self) -> bool {
-        matches!(self.segment.prove_unwritable(), Err(ProofError::StillWritable { .. }))
+        matches!(self.segment.prove_unwritable(), Err(ProofError::StillWritable))
     }
 
     /// Offers the table, at the next epoch.
