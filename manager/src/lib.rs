@@ -6,5 +6,6 @@ pub mod config;
 mod demo;
 pub mod find_me;
 pub mod hydrate;
+pub mod manager;
 pub mod registry;
 pub mod supervisor;

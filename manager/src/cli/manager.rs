@@ -2,6 +2,7 @@
 
 use super::{Outcome, logging};
 use crate::config::Config;
+use crate::supervisor::default_socket;
 use std::path::PathBuf;
 
 /// The manager process; the supervisor starts it, and passes the listening socket down
@@ -15,6 +16,6 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, socket: Option<PathBuf>) -> Outcome {
     logging::start("info");
     let config = Config::load(&args.config)?;
-    let _ = (config, socket);
-    Err("the manager is not there yet".into())
+    let socket = socket.or_else(|| config.supervisor.socket.clone()).unwrap_or_else(default_socket);
+    Ok(crate::manager::run(&config, &socket)?)
 }

@@ -107,17 +107,7 @@ mod tests {
         assert!(before.elapsed() < Duration::from_secs(30));
         let pid: u32 = std::fs::read_to_string(mark.path()).unwrap().trim().parse().unwrap();
         // Gone, or a zombie that nobody has reaped yet.
-        let gone = Process::open(pid).is_none_or_ended();
+        let gone = Process::open(pid).map_or(true, |process| process.wait_exit(Duration::from_secs(30)));
         assert!(gone, "the command's child {pid} still runs");
-    }
-
-    trait NoneOrEnded {
-        fn is_none_or_ended(self) -> bool;
-    }
-
-    impl NoneOrEnded for io::Result<Process> {
-        fn is_none_or_ended(self) -> bool {
-            self.map_or(true, |process| process.wait_exit(Duration::from_secs(30)))
-        }
     }
 }

@@ -30,13 +30,20 @@ impl Run {
             .then(Input::Unwritable)
             .wants(&[Effect::Store { worker, epoch }])
             .then(Input::Stored { epoch })
-            .wants(&[Effect::Grant { to: worker, epoch }])
+            .grants(worker, epoch)
             .is("owned")
     }
 
     /// The state's word; panics with the whole state otherwise.
     fn is(self, word: &str) -> Self {
         assert_eq!(self.table.word(), word, "{:?}", self.table);
+        self
+    }
+
+    fn grants(self, worker: WorkerId, of: u64) -> Self {
+        let grant =
+            matches!(self.effects[..], [Effect::Grant { to, epoch, .. }] if (to, epoch) == (worker, of));
+        assert!(grant, "{:?}", self.effects);
         self
     }
 
@@ -112,6 +119,20 @@ fn who_does_not_take_the_table_is_passed_over() {
             Effect::AskFindMe,
         ])
         .granted(B, 2);
+}
+
+#[test]
+fn a_write_handle_that_cannot_be_made_costs_nothing() {
+    let run = Run::new()
+        .then(Input::Found { worker: A })
+        .then(Input::Accepted { worker: A, epoch: 1 })
+        .then(Input::Unwritable)
+        .then(Input::NotStored);
+    assert!(matches!(
+        run.effects[..],
+        [Effect::Withdraw { from: A, epoch: 1, .. }, Effect::PassOver { worker: A }, Effect::AskFindMe]
+    ));
+    run.is("unowned").granted(B, 2);
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl World {
                     self.last_offer = epoch;
                     (self.accepted, self.proven) = (None, false);
                 }
-                Effect::Grant { to, epoch } => {
+                Effect::Grant { to, epoch, .. } => {
                     assert_eq!(self.accepted, Some((to, epoch)), "granted without acceptance: {told}");
                     assert!(self.proven, "granted without the kernel's word: {told}");
                     assert!(epoch > self.last_grant, "the epoch of grants did not rise: {told}");
@@ -174,6 +174,7 @@ fn happenings(epoch: u64) -> Vec<Happening> {
     said(Input::Wake);
     said(Input::RecallWanted);
     said(Input::Recovered);
+    said(Input::NotStored);
     said(Input::Unrecoverable { why: "garbage".to_owned() });
     said(Input::NotKilled { why: "not permitted".to_owned() });
     for worker in WORKERS {

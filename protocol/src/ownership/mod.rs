@@ -201,6 +201,8 @@ pub enum Input {
         /// The epoch that was stored.
         epoch: u64,
     },
+    /// Came of [`Effect::Store`]: the manager lacks something (descriptors, say); nothing was given away.
+    NotStored,
     /// Came of [`Effect::Kill`]: not permitted, or not possible (rule H15).
     NotKilled {
         /// Why.
@@ -239,7 +241,7 @@ pub enum Effect {
     /// Recover the commit in flight; answer with [`Input::Recovered`] or [`Input::Unrecoverable`].
     Recover,
     /// Store the epoch in the header, and see that the worker's pidfd is in the descriptor store (rule H13); answer
-    /// with [`Input::Stored`] or [`Input::Unrecoverable`].
+    /// with [`Input::Stored`], [`Input::NotStored`] or [`Input::Unrecoverable`].
     Store {
         /// The owner to be.
         worker: WorkerId,
@@ -252,6 +254,8 @@ pub enum Effect {
         to: WorkerId,
         /// Its epoch.
         epoch: u64,
+        /// Why the table changed hands.
+        why: TransferReason,
     },
     /// Say that the offer of that epoch does not stand.
     Withdraw {

@@ -50,6 +50,7 @@ fn unowned(why: TransferReason, last_epoch: u64, input: Input) -> Step {
         | Input::Recovered
         | Input::Unrecoverable { .. }
         | Input::Stored { .. }
+        | Input::NotStored
         | Input::NotKilled { .. }
         | Input::Elapsed { .. } => (State::Unowned { why }, answer_stale(&input)),
     }
@@ -83,7 +84,12 @@ fn offered(to: WorkerId, epoch: u64, why: TransferReason, offer: Offer, input: I
         }
         Input::Stored { epoch: of } if (of, offer) == (epoch, Offer::Proven) => {
             let owned = State::Owned { by: to, epoch, link: Link::Connected, recalled: false };
-            (owned, vec![Effect::Grant { to, epoch }])
+            (owned, vec![Effect::Grant { to, epoch, why }])
+        }
+        Input::NotStored if offer == Offer::Proven => {
+            let not_stored = "the manager could not make the write handle";
+            let withdraw = Effect::Withdraw { from: to, epoch, why: not_stored };
+            unowned(why, vec![withdraw, Effect::PassOver { worker: to }])
         }
         Input::Unrecoverable { why: wrong } if offer == Offer::Proven => {
             let withdraw = Effect::Withdraw { from: to, epoch, why: "the table is corrupt" };
@@ -109,6 +115,7 @@ fn offered(to: WorkerId, epoch: u64, why: TransferReason, offer: Offer, input: I
         | Input::Recovered
         | Input::Unrecoverable { .. }
         | Input::Stored { .. }
+        | Input::NotStored
         | Input::NotKilled { .. }
         | Input::Elapsed { .. } => (State::Offered { to, epoch, why, offer }, answer_stale(&input)),
     }
@@ -176,6 +183,7 @@ fn owned(owned: Owned, input: Input) -> Step {
         | Input::Recovered
         | Input::Unrecoverable { .. }
         | Input::Stored { .. }
+        | Input::NotStored
         | Input::NotKilled { .. }
         | Input::Elapsed { .. } => {
             let effects = match input {
@@ -252,6 +260,7 @@ fn reclaiming(
             | Input::Recovered
             | Input::Unrecoverable { .. }
             | Input::Stored { .. }
+            | Input::NotStored
             | Input::NotKilled { .. }
             | Input::Elapsed { .. }),
             reclaim,
@@ -295,6 +304,7 @@ fn answer_stale(input: &Input) -> Vec<Effect> {
         | Input::Recovered
         | Input::Unrecoverable { .. }
         | Input::Stored { .. }
+        | Input::NotStored
         | Input::NotKilled { .. }
         | Input::Elapsed { .. } => vec![],
     }

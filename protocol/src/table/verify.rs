@@ -89,9 +89,8 @@ impl<'a, R: Region> Check<'a, R> {
             return Err(wrong(format!("1: horizon {} above applied {applied}", region.load(HORIZON))));
         }
         let root = Root::from_word(region.load(ROOT));
-        let buckets = region.load(ROOT) as u32;
-        if buckets < MIN_BUCKETS || buckets > layout.most_buckets() {
-            return Err(wrong(format!("4: {buckets} buckets")));
+        if root.buckets < MIN_BUCKETS || root.buckets > layout.most_buckets() {
+            return Err(wrong(format!("4: {} buckets", root.buckets)));
         }
         let spans = region.load(NEXT_SPAN);
         if spans == 0 || spans > layout.arena_spans() {

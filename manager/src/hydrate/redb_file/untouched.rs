@@ -41,7 +41,7 @@ impl Untouched {
     }
 
     /// The block as it stands in the file, zeroes where that has ended.
-    fn from_file(&self, over: &Over, block: u64, into: &mut [u8]) -> Result<(), Error> {
+    fn block_of_file(&self, over: &Over, block: u64, into: &mut [u8]) -> Result<(), Error> {
         let start = block * BLOCK_BYTES;
         let there = over.file_bytes.saturating_sub(start).min(into.len() as u64) as usize;
         self.file.read_exact_at(&mut into[..there], start)?;
@@ -84,7 +84,7 @@ impl StorageBackend for Untouched {
             match over.written.get(&block) {
                 Some(written) => out[in_out].copy_from_slice(&written[in_block]),
                 None => {
-                    self.from_file(&over, block, &mut block_bytes)?;
+                    self.block_of_file(&over, block, &mut block_bytes)?;
                     out[in_out].copy_from_slice(&block_bytes[in_block]);
                 }
             }
@@ -112,7 +112,7 @@ impl StorageBackend for Untouched {
         for (block, in_block, in_data) in pieces(offset, data.len()) {
             if !over.written.contains_key(&block) {
                 let mut fresh = vec![0; BLOCK_BYTES as usize].into_boxed_slice();
-                self.from_file(&over, block, &mut fresh)?;
+                self.block_of_file(&over, block, &mut fresh)?;
                 over.written.insert(block, fresh);
             }
             let written = over.written.get_mut(&block).expect("it was put there if it was not there");

@@ -1,0 +1,213 @@
+//! One connection: what comes in goes to the control task, what goes out never makes it wait.
+
+use super::access::Person;
+use super::control::Notice;
+use super::readiness;
+use heirloom_protocol::codec;
+use heirloom_protocol::message::{Event, Refusal, Request};
+use heirloom_protocol::ownership::WorkerId;
+use heirloom_protocol::sys::{Connection, Credentials, Listener, Process, SocketError};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{Notify, mpsc};
+
+/// Which connection; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ClientId(pub(super) u64);
+
+/// Most packets that wait for a client that does not read (rule H18): then the connection is ended.
+const MAX_WAITING: usize = 128;
+
+/// What the control task knows of a connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) credentials: Credentials,
+    pub(super) process: Arc<Process>,
+    pub(super) person: Person,
+    /// Whether it has said [`Request::Hello`].
+    pub(super) greeted: bool,
+    /// Its registration, once it is a worker.
+    pub(super) worker: Option<WorkerId>,
+}
+
+impl Client {
+    /// Takes up a connection that has just been accepted.
+    pub(super) fn new(connection: Connection) -> io::Result<Self> {
+        connection.set_nonblocking(true)?;
+        connection.refuse_descriptors();
+        let peer = connection.peer()?;
+        Ok(Self {
+            outbox: Arc::new(Outbox::new(connection)?),
+            credentials: peer.credentials,
+            process: Arc::new(peer.process),
+            person: Person::new(peer.credentials),
+            greeted: false,
+            worker: None,
+        })
+    }
+
+    /// Whether the packet was sent by the process at the other end itself, not by a child that it forked (rule H12).
+    pub(super) fn is_sender(&self, sender: Option<Credentials>) -> bool {
+        self.credentials.pid != 0 && sender.is_some_and(|sender| sender.pid == self.credentials.pid)
+    }
+}
+
+/// The way out to one client.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    connection: AsyncFd<Connection>,
+    /// What could not be sent at once, in order.
+    waiting: Mutex<VecDeque<Packet>>,
+    more: Notify,
+}
+
+#[derive(Debug)]
+struct Packet {
+    bytes: Vec<u8>,
+    descriptor: Option<OwnedFd>,
+}
+
+impl Outbox {
+    fn new(connection: Connection) -> io::Result<Self> {
+        let connection = readiness::watch(connection, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self { connection, waiting: Mutex::default(), more: Notify::new() })
+    }
+
+    /// Sends an event now, or as soon as the client has read enough. A client that cannot be sent to loses its
+    /// connection, which is noticed as any other loss.
+    pub(super) fn send(&self, event: &Event, descriptor: Option<OwnedFd>) {
+        let bytes = match codec::encode(event) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::error!(%error, "an event cannot be sent");
+                return self.end();
+            }
+        };
+        let mut waiting = self.waiting.lock().expect("nothing panics while it holds this lock");
+        if waiting.is_empty() {
+            match self.connection.get_ref().send(&bytes, descriptor.as_ref().map(AsFd::as_fd)) {
+                Ok(()) => return,
+                Err(SocketError::WouldBlock | SocketError::TooManyInFlight) => {}
+                Err(_) => return self.end(),
+            }
+        }
+        if waiting.len() >= MAX_WAITING {
+            tracing::warn!(
+                waiting = waiting.len(),
+                "a client does not read what it is sent: its connection is ended"
+            );
+            waiting.clear();
+            return self.end();
+        }
+        waiting.push_back(Packet { bytes, descriptor });
+        self.more.notify_one();
+    }
+
+    /// Whether everything has been handed to the kernel.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.lock().expect("nothing panics while it holds this lock").is_empty()
+    }
+
+    /// Ends the connection, for forked children that hold it too. What was sent can still be read.
+    pub(super) fn end(&self) {
+        self.connection.get_ref().shutdown();
+    }
+
+    /// Sends what waits, for as long as the connection lasts.
+    async fn drain(&self) -> io::Result<()> {
+        loop {
+            if self.is_empty() {
+                self.more.notified().await;
+                continue;
+            }
+            let mut ready = self.connection.writable().await?;
+            // No answer means that it was not ready after all.
+            if let Ok(sent) =
+                ready.try_io(|connection| self.send_first(connection.get_ref()).map_err(io::Error::from))
+            {
+                sent?;
+            }
+        }
+    }
+
+    fn send_first(&self, connection: &Connection) -> Result<(), SocketError> {
+        let mut waiting = self.waiting.lock().expect("nothing panics while it holds this lock");
+        if let Some(packet) = waiting.front() {
+            connection.send(&packet.bytes, packet.descriptor.as_ref().map(AsFd::as_fd))?;
+            waiting.pop_front();
+        }
+        Ok(())
+    }
+
+    async fn receive(&self, buffer: &mut Vec<u8>) -> Result<Option<Option<Credentials>>, SocketError> {
+        loop {
+            let mut ready = self.connection.readable().await.map_err(SocketError::Failed)?;
+            match self.connection.get_ref().recv(buffer) {
+                Err(SocketError::WouldBlock) => ready.clear_ready(),
+                // Nobody sends us descriptors; what came is closed here.
+                answer => return Ok(answer?.map(|received| received.sender)),
+            }
+        }
+    }
+}
+
+/// The task of one connection: ends with it.
+pub(super) async fn serve(id: ClientId, outbox: Arc<Outbox>, said: mpsc::Sender<Notice>) {
+    tokio::select! {
+        () = listen(id, &outbox, &said) => {}
+        _ = outbox.drain() => {}
+    }
+    // The control task is gone only when the manager ends.
+    let _ = said.send(Notice::Closed { from: id }).await;
+}
+
+async fn listen(id: ClientId, outbox: &Outbox, said: &mpsc::Sender<Notice>) {
+    let mut buffer = Vec::new();
+    loop {
+        let wrong = match outbox.receive(&mut buffer).await {
+            Ok(None) | Err(SocketError::Closed) => return,
+            Ok(Some(sender)) => match codec::decode::<Request>(&buffer) {
+                Ok(request) => {
+                    let notice = Notice::Said { from: id, request, sender };
+                    if said.send(notice).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(client = id.0, error = wrong, "a client is cut off");
+        outbox.send(&Event::Refused { request: None, why: Refusal::Malformed, message: wrong }, None);
+        return outbox.end();
+    }
+}
+
+/// The task that accepts connections.
+pub(super) async fn accept(listener: Listener, said: mpsc::Sender<Notice>) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = readiness::watch(listener, Interest::READABLE)?;
+    loop {
+        let mut ready = listener.readable().await?;
+        match ready.try_io(|listener| listener.get_ref().accept()) {
+            Err(_would_block) => {}
+            Ok(Ok(connection)) => {
+                if said.send(Notice::Connected { connection }).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Ok(Err(error)) => {
+                // Out of descriptors, most likely: there is nothing to do but to let others go on.
+                tracing::warn!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}

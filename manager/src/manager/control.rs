@@ -1,0 +1,313 @@
+//! The control task: owns the tables, and all that is known of clients and workers.
+
+use super::ManagerError;
+use super::access::WorkerNames;
+use super::client::{self, Client, ClientId};
+use super::notify::Supervision;
+use super::readiness;
+use super::start;
+use super::table::Table;
+use crate::config::{Config, ManagerConfig};
+use crate::find_me::{FindMe, FindMeError};
+use crate::registry::{Candidate, RegistryWriter};
+use heirloom_protocol::message::{ChildStatus, Event, Refusal, Request};
+use heirloom_protocol::ownership::{Input, State, WorkerId};
+use heirloom_protocol::sys::{Connection, Credentials, Listener, Process};
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::io::Interest;
+use tokio::sync::mpsc;
+
+/// Most connections of one user at a time (rule H19).
+const MAX_CONNECTIONS_PER_USER: usize = 256;
+
+/// Most messages of all clients together that wait for the control task; then the clients wait.
+const MAX_SAID: usize = 256;
+
+/// What the control task is told.
+#[derive(Debug)]
+pub(super) enum Notice {
+    // By clients, through a bounded channel:
+    Connected { connection: Connection },
+    Said { from: ClientId, request: Request, sender: Option<Credentials> },
+    Closed { from: ClientId },
+    // By tasks of our own, each at most once for what was asked of it:
+    Died { worker: WorkerId },
+    Answered { table: usize, answer: Result<Option<Candidate>, FindMeError> },
+    HoldersFound { table: usize, found: String },
+    Hydrated { result: Result<(), ManagerError> },
+}
+
+/// A worker, from its registration until it is dead and no table is being taken back from it.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) name: Arc<str>,
+    pub(super) process: Arc<Process>,
+    /// Whether it leads a process group of its own, without us in it.
+    pub(super) leads_group: bool,
+    /// Its connection, while that lasts.
+    pub(super) client: Option<ClientId>,
+    pub(super) is_dead: bool,
+}
+
+/// A reader that asked for a table before the tables were hydrated.
+#[derive(Debug)]
+pub(super) struct WaitingOpen {
+    pub(super) client: ClientId,
+    pub(super) request: u32,
+    pub(super) table: String,
+}
+
+pub(super) struct Control {
+    pub(super) tables: Vec<Table>,
+    pub(super) clients: BTreeMap<ClientId, Client>,
+    pub(super) workers: BTreeMap<WorkerId, Worker>,
+    pub(super) registry: RegistryWriter,
+    pub(super) names: WorkerNames,
+    pub(super) times: ManagerConfig,
+    pub(super) children: Vec<ChildStatus>,
+    pub(super) warnings: Vec<String>,
+    /// Whether all tables are hydrated: before that none is offered or opened.
+    pub(super) open: bool,
+    pub(super) waiting_opens: Vec<WaitingOpen>,
+    pub(super) started: Instant,
+    /// For the tasks of our own.
+    pub(super) own: mpsc::UnboundedSender<Notice>,
+    pub(super) supervision: Supervision,
+    said: mpsc::Sender<Notice>,
+    connections: u64,
+}
+
+/// Where notices come in.
+pub(super) struct Inputs {
+    own: mpsc::UnboundedReceiver<Notice>,
+    said: mpsc::Receiver<Notice>,
+}
+
+impl Control {
+    /// Creates the tables, begins to hydrate them, and listens.
+    pub(super) fn start(
+        config: &Config,
+        mut find_me: HashMap<String, Arc<dyn FindMe>>,
+        listener: Listener,
+    ) -> Result<(Self, Inputs), ManagerError> {
+        let warnings = start::warnings(config);
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        start::check_memory(config)?;
+        let names = WorkerNames::new(config)?;
+        let tables = config
+            .tables
+            .iter()
+            .map(|table| start::create(table, find_me.remove(&table.id)))
+            .collect::<Result<Vec<_>, _>>()?;
+
+        let (own, own_inputs) = mpsc::unbounded_channel();
+        let (said, said_inputs) = mpsc::channel(MAX_SAID);
+        start::hydrate(config, &tables, own.clone());
+        let accepting = said.clone();
+        tokio::spawn(async move {
+            if let Err(error) = client::accept(listener, accepting).await {
+                tracing::error!(%error, "no connection can be accepted any more");
+            }
+        });
+        let control = Self {
+            tables,
+            clients: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            registry: RegistryWriter::default(),
+            names,
+            times: config.manager.clone(),
+            children: Vec::new(),
+            warnings,
+            open: false,
+            waiting_opens: Vec::new(),
+            started: Instant::now(),
+            own,
+            supervision: Supervision::from_env(),
+            said,
+            connections: 0,
+        };
+        control.supervision.status("hydrating");
+        Ok((control, Inputs { own: own_inputs, said: said_inputs }))
+    }
+
+    /// Takes one notice after the other until `stop` is done. Deaths come before what clients say.
+    pub(super) async fn run(
+        mut self,
+        mut inputs: Inputs,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), ManagerError> {
+        tokio::pin!(stop);
+        loop {
+            let deadline = self.tables.iter().filter_map(Table::next_deadline).min();
+            tokio::select! {
+                biased;
+                Some(notice) = inputs.own.recv() => self.note(notice)?,
+                Some(notice) = inputs.said.recv() => self.note(notice)?,
+                () = wait_until(deadline) => self.time_passes(),
+                () = &mut stop => return Ok(()),
+            }
+        }
+    }
+
+    fn note(&mut self, notice: Notice) -> Result<(), ManagerError> {
+        match notice {
+            Notice::Connected { connection } => self.connected(connection),
+            Notice::Said { from, request, sender } => self.said(from, request, sender),
+            Notice::Closed { from } => self.closed(from),
+            Notice::Died { worker } => self.died(worker),
+            Notice::Answered { table, answer } => self.find_me_answered(table, answer),
+            Notice::HoldersFound { table, found } => {
+                let holders = &mut self.tables[table].holders;
+                holders.looking = false;
+                // Shown with the next answer of the kernel, if that is the same again.
+                if holders.refusals > 0 {
+                    holders.found = Some(found);
+                }
+            }
+            Notice::Hydrated { result } => {
+                result?;
+                self.hydrated();
+            }
+        }
+        Ok(())
+    }
+
+    fn time_passes(&mut self) {
+        let now = Instant::now();
+        for table in 0..self.tables.len() {
+            while let Some((timer, epoch)) = self.tables[table].timers.take_elapsed(now) {
+                self.feed(table, Input::Elapsed { timer, epoch });
+            }
+            if self.tables[table].search.next_try().is_some_and(|at| at <= now) {
+                self.ask_again(table);
+            }
+        }
+    }
+
+    /// The last entry of the last table is there: READY, and only then the first offer and the first reader.
+    fn hydrated(&mut self) {
+        self.open = true;
+        self.supervision.ready();
+        self.supervision.status("ready");
+        tracing::info!(tables = self.tables.len(), "ready");
+        for open in std::mem::take(&mut self.waiting_opens) {
+            self.open_table(open.client, open.request, &open.table);
+        }
+        for table in 0..self.tables.len() {
+            self.feed(table, Input::Wake);
+        }
+    }
+
+    fn connected(&mut self, connection: Connection) {
+        let client = match Client::new(connection) {
+            Ok(client) => client,
+            Err(error) => return tracing::warn!(%error, "a connection cannot be taken up"),
+        };
+        let of_the_same = self.clients.values().filter(|known| known.person.uid() == client.person.uid());
+        if of_the_same.count() >= MAX_CONNECTIONS_PER_USER {
+            let message =
+                format!("user {} has {MAX_CONNECTIONS_PER_USER} connections already", client.person.uid());
+            tracing::warn!("{message}: one more is refused");
+            client.outbox.send(&Event::Refused { request: None, why: Refusal::TooMany, message }, None);
+            return;
+        }
+        self.connections += 1;
+        let id = ClientId(self.connections);
+        tokio::spawn(client::serve(id, Arc::clone(&client.outbox), self.said.clone()));
+        self.clients.insert(id, client);
+    }
+
+    /// A connection has closed: its worker is no candidate any more, and what it owns it may own for the grace only.
+    fn closed(&mut self, from: ClientId) {
+        let Some(client) = self.clients.remove(&from) else { return };
+        client.outbox.end();
+        let Some(id) = client.worker else { return };
+        self.registry.remove(id);
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.client = None;
+            if !worker.is_dead {
+                tracing::debug!(worker = id.pid, "the connection of a worker has closed");
+            }
+        }
+        self.feed_all(|| Input::Disconnected { worker: id });
+    }
+
+    /// The kernel says that a worker is dead. What it owned comes first.
+    fn died(&mut self, id: WorkerId) {
+        self.registry.remove(id);
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.is_dead = true;
+        let how = worker.process.how_it_ended();
+        let client = worker.client.take();
+        self.feed_all(|| Input::Died { worker: id, how: how.clone() });
+        tracing::info!(worker = id.pid, how, "a worker has died");
+        // A child that it forked may hold the connection.
+        if let Some(client) = client.and_then(|client| self.clients.get(&client)) {
+            client.outbox.end();
+        }
+        self.forget_the_dead();
+    }
+
+    /// The dead are remembered while something is being taken back from them: their children may have to be killed.
+    fn forget_the_dead(&mut self) {
+        let tables = &self.tables;
+        self.workers.retain(|id, worker| {
+            let taken_from = |table: &Table| {
+                matches!(table.ownership.state(), State::Reclaiming { from: Some(from), .. } if from == id)
+            };
+            !worker.is_dead || tables.iter().any(taken_from)
+        });
+    }
+
+    fn feed_all(&mut self, input: impl Fn() -> Input) {
+        for table in 0..self.tables.len() {
+            self.feed(table, input());
+        }
+    }
+
+    /// Waits for a worker's death, on a task of its own.
+    pub(super) fn watch(&self, id: WorkerId, process: Arc<Process>) -> std::io::Result<()> {
+        let pidfd = readiness::watch(process, Interest::READABLE)?;
+        let own = self.own.clone();
+        tokio::spawn(async move {
+            match pidfd.readable().await {
+                // The control task is gone only when the manager ends.
+                Ok(_) => drop(own.send(Notice::Died { worker: id })),
+                Err(error) => {
+                    tracing::error!(%error, worker = id.pid, "the death of a worker cannot be waited for")
+                }
+            }
+        });
+        Ok(())
+    }
+
+    pub(super) fn client_of(&self, worker: WorkerId) -> Option<&Client> {
+        self.clients.get(&self.workers.get(&worker)?.client?)
+    }
+
+    /// Sends a worker an event, if it has a connection.
+    pub(super) fn tell(&self, worker: WorkerId, event: &Event) {
+        if let Some(client) = self.client_of(worker) {
+            client.outbox.send(event, None);
+        }
+    }
+
+    /// Sends a client an event, if it is there still.
+    pub(super) fn send(&self, client: ClientId, event: &Event) {
+        if let Some(client) = self.clients.get(&client) {
+            client.outbox.send(event, None);
+        }
+    }
+}
+
+async fn wait_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

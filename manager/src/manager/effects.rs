@@ -1,0 +1,249 @@
+//! What the ownership machine wants done, done.
+//!
+//! From the notice of a death to the offer, and from the acceptance to the grant, this runs without a pause and
+//! without a log line in between: a table is handed on first and talked about afterwards.
+
+use super::clock::now_ns;
+use super::control::{Control, Notice, Worker};
+use super::story::Story;
+use heirloom_protocol::message::{Event, Refusal, TransferReason};
+use heirloom_protocol::ownership::{Effect, Input, Offer, RecallEnd, State, Timer, WorkerId};
+use heirloom_protocol::sys::{KillError, ProofError};
+use heirloom_protocol::table::{self, Recovery};
+use rustix::process::Signal;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the kernel is asked without a pause whether anybody can write, before it is asked later.
+const SPIN: Duration = Duration::from_micros(30);
+
+impl Control {
+    /// Gives one table's machine an input, and everything that comes of it.
+    pub(super) fn feed(&mut self, table: usize, input: Input) {
+        let noticed_ns = now_ns();
+        let before = self.tables[table].ownership.clone();
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let had_owner = self.tables[table].ownership.owner().is_some();
+            let (next, effects) = self.tables[table].ownership.clone().step(input);
+            self.tables[table].ownership = next;
+            if had_owner && self.tables[table].ownership.owner().is_none() {
+                self.tables[table].story = Story::begin(noticed_ns);
+            }
+            for effect in effects {
+                inputs.extend(self.carry_out(table, effect));
+            }
+        }
+        let now = &self.tables[table].ownership;
+        if (now.word(), now.detail()) != (before.word(), before.detail()) {
+            let (id, state, detail) = (&*self.tables[table].id, now.word(), now.detail().unwrap_or_default());
+            match state {
+                "stuck" => tracing::error!(table = id, state, detail),
+                _ => tracing::debug!(table = id, state, detail),
+            }
+        }
+    }
+
+    /// Does one thing; gives the input that came of it, where one comes at once.
+    fn carry_out(&mut self, table: usize, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::AskFindMe => self.ask_find_me(table),
+            Effect::PassOver { worker } => {
+                let id = Arc::clone(&self.tables[table].id);
+                self.registry.pass_over(worker, &id);
+                self.tables[table].search.passed_over();
+                None
+            }
+            Effect::Offer { to, epoch, why } => self.offer(table, to, epoch, why),
+            Effect::Prove => Some(self.prove(table)),
+            Effect::Recover => Some(self.recover(table)),
+            Effect::Store { worker: _, epoch } => Some(self.store(table, epoch)),
+            Effect::Grant { to, epoch, why } => self.grant(table, to, epoch, &why),
+            Effect::Withdraw { from, epoch, why } => {
+                let id = self.tables[table].id.to_string();
+                tracing::warn!(table = id, epoch, worker = from.pid, why, "the offer is withdrawn");
+                self.tell(from, &Event::Withdrawn { table: id, epoch, reason: why.to_owned() });
+                None
+            }
+            Effect::Recall { from, epoch } => {
+                let deadline_ms = self.times.recall_timeout.as_millis() as u64;
+                let id = self.tables[table].id.to_string();
+                tracing::info!(table = id, epoch, worker = from.pid, "the owner is asked to release it");
+                self.tell(from, &Event::Recalled { table: id, epoch, deadline_ms });
+                None
+            }
+            Effect::RecallOver { end } => {
+                self.recall_over(table, end);
+                None
+            }
+            Effect::Fence { worker, epoch, why } => {
+                let id = self.tables[table].id.to_string();
+                self.tell(worker, &Event::Fenced { table: id, epoch, reason: why.to_owned() });
+                None
+            }
+            Effect::Kill { worker, why } => self.kill(table, worker, why),
+            Effect::Arm { timer, epoch } => {
+                let after = self.tables[table].duration(timer, &self.times);
+                self.tables[table].timers.arm(timer, after, epoch);
+                None
+            }
+        }
+    }
+
+    fn offer(&mut self, table: usize, to: WorkerId, epoch: u64, why: TransferReason) -> Option<Input> {
+        let of = &mut self.tables[table];
+        let read_only = match of.segment.fresh_read_only() {
+            Ok(read_only) => read_only,
+            Err(error) => {
+                tracing::error!(table = &*of.id, %error, "it cannot be offered");
+                return Some(Input::Declined { worker: to, epoch });
+            }
+        };
+        let event = Event::Offered {
+            table: of.id.to_string(),
+            epoch,
+            gift: of.gift.clone(),
+            reason: why,
+            expires_in_ms: of.duration(Timer::Offer, &self.times).as_millis() as u64,
+        };
+        let Some(client) = self.client_of(to) else { return Some(Input::Disconnected { worker: to }) };
+        client.outbox.send(&event, Some(read_only));
+        let of = &mut self.tables[table];
+        of.story.offered();
+        tracing::info!(table = &*of.id, epoch, worker = to.pid, "offered");
+        None
+    }
+
+    /// Whether anybody can write (rule H7).
+    fn prove(&mut self, table: usize) -> Input {
+        let of = &mut self.tables[table];
+        if matches!(of.ownership.state(), State::Offered { offer: Offer::Accepted, .. }) {
+            of.story.accepted();
+        }
+        let until = Instant::now() + SPIN;
+        loop {
+            match of.segment.prove_unwritable() {
+                // Where this kernel has no answer, the pidfd alone speaks; that was warned of at the start.
+                Ok(_) => {
+                    of.holders.refusals = 0;
+                    of.holders.found = None;
+                    if matches!(of.ownership.state(), State::Reclaiming { .. }) {
+                        of.story.unwritable();
+                    }
+                    return Input::Unwritable;
+                }
+                Err(ProofError::StillWritable) if Instant::now() < until => std::hint::spin_loop(),
+                Err(error) => {
+                    of.holders.refusals = of.holders.refusals.saturating_add(1);
+                    let held_by = match error {
+                        ProofError::StillWritable => of.holders.found.clone(),
+                        error => Some(format!("nobody may know whom: {error}")),
+                    };
+                    self.look_for_holders(table);
+                    return Input::StillWritable { held_by: held_by.unwrap_or("some process".to_owned()) };
+                }
+            }
+        }
+    }
+
+    /// Finds out who can write, for people: through /proc, on a thread, since that takes milliseconds.
+    fn look_for_holders(&mut self, table: usize) {
+        let of = &mut self.tables[table];
+        if std::mem::replace(&mut of.holders.looking, true) {
+            return;
+        }
+        let (segment, notices) = (Arc::clone(&of.segment), self.own.clone());
+        tokio::task::spawn_blocking(move || {
+            let writers = heirloom_protocol::sys::writers::writers_of(&segment, &[std::process::id()]);
+            let found = match writers.is_empty() {
+                true => "a process that /proc does not show".to_owned(),
+                false => writers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            };
+            // The control task is gone only when the manager ends.
+            let _ = notices.send(Notice::HoldersFound { table, found });
+        });
+    }
+
+    fn recover(&mut self, table: usize) -> Input {
+        let of = &mut self.tables[table];
+        match table::recover(&of.region) {
+            Ok(recovery) => {
+                of.story.recovered(recovery);
+                of.counts.recoveries += 1;
+                of.counts.recovered_mid_commit += u64::from(recovery != Recovery::Clean);
+                Input::Recovered
+            }
+            Err(error) => Input::Unrecoverable { why: error.to_string() },
+        }
+    }
+
+    /// The epoch goes into the header before the grant is sent (rule H13).
+    fn store(&mut self, table: usize, epoch: u64) -> Input {
+        let of = &mut self.tables[table];
+        // Made before, so that a grant cannot fail for want of it.
+        match of.segment.fresh_writable() {
+            Ok(writable) => of.write_handle = Some(writable),
+            Err(error) => {
+                tracing::error!(table = &*of.id, %error, "the write handle cannot be made");
+                return Input::NotStored;
+            }
+        }
+        match table::begin_epoch(&of.region, epoch) {
+            Ok(()) => Input::Stored { epoch },
+            Err(error) => {
+                of.write_handle = None;
+                Input::Unrecoverable { why: error.to_string() }
+            }
+        }
+    }
+
+    fn grant(&mut self, table: usize, to: WorkerId, epoch: u64, why: &TransferReason) -> Option<Input> {
+        let of = &mut self.tables[table];
+        // The manager's copy is closed when it has been sent: until then the manager itself counts as a writer.
+        let writable = of.write_handle.take();
+        let event = Event::Granted { table: of.id.to_string(), epoch };
+        let Some(client) = self.client_of(to) else { return Some(Input::Disconnected { worker: to }) };
+        client.outbox.send(&event, writable);
+        let of = &mut self.tables[table];
+        of.search.granted();
+        of.counts.handoffs += 1;
+        of.last_handoff = Some(of.story.granted(&of.id, to, epoch, why));
+        None
+    }
+
+    fn recall_over(&mut self, table: usize, end: RecallEnd) {
+        let refused = match end {
+            RecallEnd::TakenBack => None,
+            RecallEnd::Unanswered => Some("its owner did not release it in time, and keeps it"),
+            RecallEnd::NobodyOwns => Some("nobody owns it"),
+        };
+        let id = Arc::clone(&self.tables[table].id);
+        for (client, request) in std::mem::take(&mut self.tables[table].recalls) {
+            let event = match refused {
+                None => Event::Done { request },
+                Some(why) => Event::Refused {
+                    request: Some(request),
+                    why: Refusal::NotNow,
+                    message: format!("table `{id}` is not taken back: {why}"),
+                },
+            };
+            self.send(client, &event);
+        }
+    }
+
+    /// Kills a worker, and the process group that it leads: its children may hold what it held.
+    fn kill(&mut self, table: usize, worker: WorkerId, why: &str) -> Option<Input> {
+        let id = &*self.tables[table].id;
+        let Worker { process, leads_group, .. } = self.workers.get(&worker)?;
+        tracing::warn!(table = id, worker = worker.pid, why, "a worker is killed");
+        let killed = match leads_group {
+            true => process.kill_group(Signal::KILL),
+            false => process.kill(Signal::KILL),
+        };
+        match killed {
+            Ok(()) | Err(KillError::Gone | KillError::NoGroup { .. }) => None,
+            Err(error) => Some(Input::NotKilled { why: error.to_string() }),
+        }
+    }
+}

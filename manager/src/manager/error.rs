@@ -1,0 +1,76 @@
+//! Why a manager cannot start.
+
+use crate::config::users::UnknownName;
+use crate::hydrate::HydrateError;
+use heirloom_protocol::region::MapError;
+use heirloom_protocol::sys::{ListenError, SegmentError};
+use heirloom_protocol::table::OpenError;
+use std::io;
+
+/// The manager cannot start. Nothing has been offered to any worker.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManagerError {
+    /// What was passed down through `LISTEN_FDS` is of no use.
+    #[error("the inherited descriptors cannot be used: {0}")]
+    Inherited(#[source] io::Error),
+    /// The control socket cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The event loop cannot be had.
+    #[error("the event loop cannot start: {0}")]
+    Runtime(#[source] io::Error),
+    /// The tables may grow larger than the memory (rule H5).
+    #[error(
+        "the tables may take {wanted} bytes together (the sum of max_bytes), and {limit}: lower max_bytes or raise the limit"
+    )]
+    Memory {
+        /// The sum of `max_bytes`.
+        wanted: u64,
+        /// What stands against it, in words.
+        limit: String,
+    },
+    /// The memory of a table cannot be had.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// The memory of a table cannot be mapped.
+    #[error("table `{table}`: {error}")]
+    Map {
+        /// The table's id.
+        table: String,
+        /// Why.
+        error: MapError,
+    },
+    /// A table cannot be laid out in its memory.
+    #[error("table `{table}`: {error}")]
+    Create {
+        /// The table's id.
+        table: String,
+        /// Why.
+        error: OpenError,
+    },
+    /// A user or group in `owner` or `readers` is not known here.
+    #[error("table `{table}`: {error}")]
+    Access {
+        /// The table's id.
+        table: String,
+        /// Who.
+        error: UnknownName,
+    },
+    /// The user of a worker is not known here.
+    #[error("worker `{worker}`: {error}")]
+    WorkerUser {
+        /// The worker's name.
+        worker: String,
+        /// Who.
+        error: UnknownName,
+    },
+    /// A table's source is of no use.
+    #[error("table `{table}` cannot be hydrated: {error}")]
+    Hydrate {
+        /// The table's id.
+        table: String,
+        /// Why.
+        error: HydrateError,
+    },
+}

@@ -1,0 +1,107 @@
+//! What is done before READY: checks, creation, hydration.
+
+use super::ManagerError;
+use super::access::Allowed;
+use super::control::Notice;
+use super::search::Search;
+use super::story::Story;
+use super::table::{Counts, Holders, Table, Timers};
+use crate::config::{Access, Config, Durability, TableConfig};
+use crate::find_me::{self, FindMe};
+use crate::hydrate;
+use heirloom_protocol::ownership::Ownership;
+use heirloom_protocol::sys::{Features, Segment, limits};
+use heirloom_protocol::table::{self, TableOptions, TableReader};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// The mode of the control socket, where the manager makes it: for all users as soon as something is granted to others,
+/// since the kernel's word on who they are decides the rest.
+pub(super) fn socket_mode(config: &Config) -> u32 {
+    if config.concerns_other_users() { 0o666 } else { 0o600 }
+}
+
+/// What a person should know before something goes wrong.
+pub(super) fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Features::get().missing();
+    if limits::raise_descriptor_limit().is_some_and(|limit| limit < 1024) {
+        warnings.push(
+            "fewer than 1024 descriptors may be open (ulimit -n): connections may be refused".to_owned(),
+        );
+    }
+    for table in config.tables.iter().filter(|table| table.durability != Durability::Memory) {
+        warnings.push(format!(
+            "table `{}`: this version keeps nothing on disk, whatever its durability says",
+            table.id
+        ));
+    }
+    warnings
+}
+
+/// The sum of all limits must fit into memory, or the kernel kills somebody later (rule H5).
+pub(super) fn check_memory(config: &Config) -> Result<(), ManagerError> {
+    let wanted = config.tables.iter().fold(0_u64, |sum, table| sum.saturating_add(table.max_bytes));
+    let limit = limits::memory_limit();
+    if wanted > limit.bytes {
+        return Err(ManagerError::Memory { wanted, limit: limit.limit });
+    }
+    Ok(())
+}
+
+/// Makes one table, empty.
+pub(super) fn create(config: &TableConfig, find_me: Option<Arc<dyn FindMe>>) -> Result<Table, ManagerError> {
+    let table = || config.id.clone();
+    let mut options = TableOptions::set(config.max_bytes);
+    options.kind = config.kind;
+    // Nobody can choose keys that collide, and no version is mistaken for one of an earlier creation (rule R6).
+    options.seed = rand::random();
+    options.incarnation = rand::random();
+    let segment = Segment::create(&config.id, options.segment_bytes())?;
+    let region = segment.map().map_err(|error| ManagerError::Map { table: table(), error })?;
+    let region = Arc::new(region);
+    let wrong = |error| ManagerError::Create { table: table(), error };
+    table::create(&region, &options).map_err(wrong)?;
+    let reader = TableReader::open(Arc::clone(&region)).map_err(wrong)?;
+    let allowed = |grant| Allowed::new(grant).map_err(|error| ManagerError::Access { table: table(), error });
+    let find_me = find_me.or_else(|| config.find_me.as_ref().map(find_me::from_config));
+    Ok(Table {
+        id: config.id.as_str().into(),
+        kind: config.kind,
+        gift: config.gift_data.clone(),
+        private: config.access == Access::Private,
+        owners: allowed(&config.owner)?,
+        readers: allowed(&config.readers)?,
+        ownership: Ownership::new(reader.epoch()),
+        segment: Arc::new(segment),
+        region,
+        reader,
+        timers: Timers::default(),
+        search: Search::new(find_me),
+        holders: Holders::default(),
+        write_handle: None,
+        story: Story::default(),
+        last_handoff: None,
+        recalls: Vec::new(),
+        counts: Counts::default(),
+    })
+}
+
+/// Fills all tables that have a source, one after the other, on a thread. One notice says how it ended.
+pub(super) fn hydrate(config: &Config, tables: &[Table], notices: mpsc::UnboundedSender<Notice>) {
+    let work: Vec<_> = config
+        .tables
+        .iter()
+        .zip(tables)
+        .filter_map(|(config, table)| {
+            Some((config.id.clone(), config.hydrate.clone()?, Arc::clone(&table.region)))
+        })
+        .collect();
+    tokio::task::spawn_blocking(move || {
+        let result = work.into_iter().try_for_each(|(id, source, region)| {
+            let hydrated = hydrate::hydrate(&id, &source, region);
+            hydrated.map(drop).map_err(|error| ManagerError::Hydrate { table: id, error })
+        });
+        // The control task is gone only when the manager ends.
+        let _ = notices.send(Notice::Hydrated { result });
+    });
+}

@@ -1,0 +1,118 @@
+//! One table as the manager has it: its memory, who may have it, and where it is.
+
+use super::access::Allowed;
+use super::client::ClientId;
+use super::search::Search;
+use super::story::Story;
+use crate::config::ManagerConfig;
+use heirloom_protocol::message::HandoffStatus;
+use heirloom_protocol::ownership::{Ownership, Timer};
+use heirloom_protocol::region::MappedRegion;
+use heirloom_protocol::sys::Segment;
+use heirloom_protocol::table::{Kind, TableReader};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A table, from its creation to the end of the manager.
+pub(super) struct Table {
+    pub(super) id: Arc<str>,
+    pub(super) kind: Kind,
+    pub(super) gift: String,
+    /// Only the owner may map it.
+    pub(super) private: bool,
+    pub(super) owners: Allowed,
+    pub(super) readers: Allowed,
+    pub(super) segment: Arc<Segment>,
+    /// The manager's own mapping, through the original description: the lease does not count it (rule H7).
+    pub(super) region: Arc<MappedRegion>,
+    pub(super) reader: TableReader<Arc<MappedRegion>>,
+    pub(super) ownership: Ownership,
+    pub(super) timers: Timers,
+    pub(super) search: Search,
+    pub(super) holders: Holders,
+    /// A fresh read-write descriptor, between the proof and the grant.
+    pub(super) write_handle: Option<OwnedFd>,
+    pub(super) story: Story,
+    pub(super) last_handoff: Option<HandoffStatus>,
+    /// Who wants it back from its owner, and the numbers of their requests.
+    pub(super) recalls: Vec<(ClientId, u32)>,
+    pub(super) counts: Counts,
+}
+
+/// Since the manager started.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub(super) handoffs: u64,
+    pub(super) recoveries: u64,
+    pub(super) recovered_mid_commit: u64,
+}
+
+/// Who else can write, as far as it is known; only filled while somebody can who must not.
+#[derive(Debug, Default)]
+pub(super) struct Holders {
+    /// What the last look through /proc found.
+    pub(super) found: Option<String>,
+    /// Whether a look is under way.
+    pub(super) looking: bool,
+    /// How often in a row the kernel said that somebody can.
+    pub(super) refusals: u32,
+}
+
+/// The timers of one table: at most one of each kind.
+#[derive(Debug, Default)]
+pub(super) struct Timers(BTreeMap<Timer, (Instant, u64)>);
+
+impl Timers {
+    pub(super) fn arm(&mut self, timer: Timer, after: Duration, epoch: u64) {
+        self.0.insert(timer, (Instant::now() + after, epoch));
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.0.values().map(|(at, _)| *at).min()
+    }
+
+    /// Takes one that is over.
+    pub(super) fn take_elapsed(&mut self, now: Instant) -> Option<(Timer, u64)> {
+        let (timer, epoch) =
+            self.0.iter().find(|(_, (at, _))| *at <= now).map(|(timer, (_, epoch))| (*timer, *epoch))?;
+        self.0.remove(&timer);
+        Some((timer, epoch))
+    }
+}
+
+impl Table {
+    /// How long such a timer runs.
+    pub(super) fn duration(&self, timer: Timer, times: &ManagerConfig) -> Duration {
+        match timer {
+            Timer::Offer => times.offer_timeout,
+            Timer::Recall => times.recall_timeout,
+            Timer::Connection | Timer::Reclaim => times.grace,
+            // 1, 2, 4 .. 64 ms: what delays the end of a mapping by some milliseconds costs no more than that again.
+            Timer::ProveAgain => Duration::from_millis(1 << self.holders.refusals.saturating_sub(1).min(6)),
+        }
+    }
+
+    /// When it next wants to be looked at.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next().into_iter().chain(self.search.next_try()).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_fires_once_and_a_later_one_replaces_it() {
+        let mut timers = Timers::default();
+        timers.arm(Timer::Offer, Duration::ZERO, 1);
+        timers.arm(Timer::Offer, Duration::ZERO, 2);
+        timers.arm(Timer::Recall, Duration::from_secs(3600), 2);
+        let now = Instant::now();
+        assert_eq!(timers.take_elapsed(now), Some((Timer::Offer, 2)));
+        assert_eq!(timers.take_elapsed(now), None);
+        assert!(timers.next().is_some_and(|at| at > now));
+    }
+}
