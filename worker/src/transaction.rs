@@ -30,6 +30,8 @@ pub struct Transaction<'w, K: ?Sized, V: ?Sized> {
     engine: TransactionHandle<'w>,
     buffers: &'w mut Scratch,
     ownership: &'w Ownership,
+    /// Begun in a forked child (rule H2).
+    inert: bool,
     types: PhantomData<fn(&K, &V)>,
 }
 
@@ -38,8 +40,9 @@ impl<'w, K: Key + ?Sized, V: Value + ?Sized> Transaction<'w, K, V> {
         engine: TransactionHandle<'w>,
         buffers: &'w mut Scratch,
         ownership: &'w Ownership,
+        inert: bool,
     ) -> Self {
-        Self { engine, buffers, ownership, types: PhantomData }
+        Self { engine, buffers, ownership, inert, types: PhantomData }
     }
 
     /// The value of a key, with this transaction's own writes.
@@ -121,6 +124,9 @@ impl<'w, K: Key + ?Sized, V: Value + ?Sized> Transaction<'w, K, V> {
     /// # Errors
     /// [`WriteError`]; then nothing has changed.
     pub fn commit(self) -> Result<u64, WriteError> {
+        if self.inert {
+            return Err(self.ownership.fenced());
+        }
         self.engine.commit().map_err(|error| self.ownership.refused(error))
     }
 }

@@ -1,6 +1,7 @@
 //! A connection with a name, which tables can be handed to.
 
 use std::path::Path;
+use std::time::Duration;
 
 use heirloom_protocol::message::MAX_NAME_BYTES;
 
@@ -40,12 +41,24 @@ impl Worker {
         Self::connect(socket_from_env()?, name)
     }
 
-    /// Registers as `name` at a manager's control socket; a manager that is just starting is waited for.
+    /// Registers as `name` at a manager's control socket.
     ///
     /// # Errors
-    /// [`ConnectError`]; the manager refuses a name that its configuration does not have.
+    /// [`ConnectError`], at once where nobody listens; the manager refuses a name that its configuration does not have.
     pub fn connect(socket: impl AsRef<Path>, name: &str) -> Result<Self, ConnectError> {
-        let client = Client::connect_as(Some(name.to_owned()), socket.as_ref())?;
+        Self::connect_within(socket, name, Duration::ZERO)
+    }
+
+    /// The same, trying for as long as `patience`: for a worker that is started beside the manager, not by it.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn connect_within(
+        socket: impl AsRef<Path>,
+        name: &str,
+        patience: Duration,
+    ) -> Result<Self, ConnectError> {
+        let client = Client::connect_as(Some(name.to_owned()), socket.as_ref(), patience)?;
         Ok(Self { client, name: name.to_owned() })
     }
 

@@ -77,7 +77,10 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
     {
         let buffers = self.buffers.cleared();
         key.encode_key(&mut buffers.key).map_err(|error| self.ownership.codec(error))?;
-        self.engine.remove(&buffers.key).map_err(|error| self.ownership.refused(error))
+        match self.engine.remove(&buffers.key) {
+            Ok(false) if self.engine.is_inert() => Err(self.ownership.fenced()),
+            removed => removed.map_err(|error| self.ownership.refused(error)),
+        }
     }
 
     /// Replaces a value by what `change` makes of it, in one commit. `None` stands for "not there" both ways.
@@ -133,7 +136,10 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
         let table = self.ownership.table();
         with_scratch(|scratch| {
             key.encode_key(&mut scratch.key).map_err(|error| ReadError::codec(table, error))?;
-            self.engine.contains(&scratch.key).map_err(|error| ReadError::from_engine(table, error))
+            match self.engine.contains(&scratch.key) {
+                Ok(false) => ReadError::none_here(table, self.engine.is_inert()).map(|()| false),
+                found => found.map_err(|error| ReadError::from_engine(table, error)),
+            }
         })
     }
 
@@ -141,7 +147,8 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
     /// Dropped without [`commit`](Transaction::commit), nothing happened.
     #[inline]
     pub fn transaction(&mut self) -> Transaction<'_, K, V> {
-        Transaction::new(self.engine.transaction(), self.buffers.cleared(), &self.ownership)
+        let inert = self.engine.is_inert();
+        Transaction::new(self.engine.transaction(), self.buffers.cleared(), &self.ownership, inert)
     }
 
     /// Leaves `bequest` for the heir, in a commit of its own. It replaces the one before.

@@ -53,34 +53,6 @@ impl Region for HeapRegion {
         }
     }
 
-    fn copy_out(&self, word: u64, bytes: usize, into: &mut Vec<u8>) -> bool {
-        let end = word.checked_add((bytes as u64).div_ceil(8));
-        if end.is_none_or(|end| end > self.words()) {
-            return false;
-        }
-        let start = into.len();
-        into.reserve(bytes + 8);
-        for offset in 0..(bytes as u64).div_ceil(8) {
-            into.extend_from_slice(&self.load(word + offset).to_le_bytes());
-        }
-        into.truncate(start + bytes);
-        true
-    }
-
-    fn equals(&self, word: u64, expected: &[u8]) -> bool {
-        expected.chunks(8).enumerate().all(|(offset, chunk)| {
-            self.load(word.saturating_add(offset as u64)).to_le_bytes()[..chunk.len()] == *chunk
-        })
-    }
-
-    fn copy_in(&self, word: u64, bytes: &[u8]) {
-        for (offset, chunk) in bytes.chunks(8).enumerate() {
-            let mut last = [0; 8];
-            last[..chunk.len()].copy_from_slice(chunk);
-            self.store(word.saturating_add(offset as u64), u64::from_le_bytes(last));
-        }
-    }
-
     fn make_present(&self, words: Range<u64>) -> Result<(), OutOfMemory> {
         if words.end > self.words() {
             return Err(OutOfMemory::new("the heap region ends there", (words.end - self.words()) * 8));

@@ -8,10 +8,12 @@ pub mod heap;
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 pub mod mapped;
+pub mod recording;
 
 pub use heap::HeapRegion;
 #[cfg(target_os = "linux")]
 pub use mapped::{MapError, MappedRegion};
+pub use recording::{RecordingRegion, Store};
 
 use std::fmt;
 use std::ops::Range;
@@ -36,13 +38,35 @@ pub trait Region: Send + Sync {
     /// Copies `bytes` bytes from the start of `word` on to the end of `into`.
     /// Copies nothing and returns false where the range is not inside the region.
     #[must_use]
-    fn copy_out(&self, word: u64, bytes: usize, into: &mut Vec<u8>) -> bool;
+    fn copy_out(&self, word: u64, bytes: usize, into: &mut Vec<u8>) -> bool {
+        let words = (bytes as u64).div_ceil(8);
+        if word.checked_add(words).is_none_or(|end| end > self.words()) {
+            return false;
+        }
+        let start = into.len();
+        into.reserve(bytes + 8);
+        for offset in 0..words {
+            into.extend_from_slice(&self.load(word + offset).to_le_bytes());
+        }
+        into.truncate(start + bytes);
+        true
+    }
 
     /// Whether the bytes from the start of `word` on are equal to `expected`.
-    fn equals(&self, word: u64, expected: &[u8]) -> bool;
+    fn equals(&self, word: u64, expected: &[u8]) -> bool {
+        expected.chunks(8).enumerate().all(|(offset, chunk)| {
+            self.load(word.saturating_add(offset as u64)).to_le_bytes()[..chunk.len()] == *chunk
+        })
+    }
 
     /// Stores `bytes` from the start of `word` on; the last word is filled up with zero bytes.
-    fn copy_in(&self, word: u64, bytes: &[u8]);
+    fn copy_in(&self, word: u64, bytes: &[u8]) {
+        for (offset, chunk) in bytes.chunks(8).enumerate() {
+            let mut last = [0; 8];
+            last[..chunk.len()].copy_from_slice(chunk);
+            self.store(word.saturating_add(offset as u64), u64::from_le_bytes(last));
+        }
+    }
 
     /// Makes sure that the words are backed by memory, before the engine touches them (rules H4 and H5).
     ///

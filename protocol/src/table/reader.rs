@@ -109,9 +109,10 @@ impl<R: Region> TableReader<R> {
         self.get_again(key, hash, value)
     }
 
+    /// For a get that was disturbed, and for all that is not the straight path.
     #[cold]
     #[inline(never)]
-    fn get_again(&self, key: &[u8], hash: u64, value: &mut Vec<u8>) -> Result<bool, ReadError> {
+    pub(super) fn get_again(&self, key: &[u8], hash: u64, value: &mut Vec<u8>) -> Result<bool, ReadError> {
         let start = value.len();
         let mut copied: Option<Copied> = None;
         loop {

@@ -24,7 +24,8 @@ pub(super) struct Root {
 impl Root {
     #[inline]
     pub(super) fn from_word(word: u64) -> Self {
-        Self { merges: (word >> 32) as u32, buckets: word as u32 }
+        // No table has fewer. Garbage, and a forked child's region, may say so, and depths are computed from this.
+        Self { merges: (word >> 32) as u32, buckets: (word as u32).max(MIN_BUCKETS) }
     }
 
     #[inline]

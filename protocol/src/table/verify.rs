@@ -89,8 +89,9 @@ impl<'a, R: Region> Check<'a, R> {
             return Err(wrong(format!("1: horizon {} above applied {applied}", region.load(HORIZON))));
         }
         let root = Root::from_word(region.load(ROOT));
-        if root.buckets < MIN_BUCKETS || root.buckets > layout.most_buckets() {
-            return Err(wrong(format!("4: {} buckets", root.buckets)));
+        let buckets = region.load(ROOT) as u32;
+        if buckets < MIN_BUCKETS || buckets > layout.most_buckets() {
+            return Err(wrong(format!("4: {buckets} buckets")));
         }
         let spans = region.load(NEXT_SPAN);
         if spans == 0 || spans > layout.arena_spans() {

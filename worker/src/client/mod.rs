@@ -38,9 +38,6 @@ use crate::reader::Reader;
 /// Where children of `heirloom run` find the control socket.
 const SOCKET_VARIABLE: &str = "HEIRLOOM_SOCKET";
 
-/// How long the first connection is tried.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// How long an answer is waited for. The manager answers at once, unless it is still hydrating.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 
@@ -71,12 +68,20 @@ impl Client {
         Self::connect(socket_from_env()?)
     }
 
-    /// Connects to the manager's control socket; a manager that is just starting is waited for.
+    /// Connects to the manager's control socket.
+    ///
+    /// # Errors
+    /// [`ConnectError`], at once where nobody listens.
+    pub fn connect(socket: impl AsRef<Path>) -> Result<Self, ConnectError> {
+        Self::connect_within(socket, Duration::ZERO)
+    }
+
+    /// The same, trying for as long as `patience`: for a program that is started beside the manager.
     ///
     /// # Errors
     /// [`ConnectError`].
-    pub fn connect(socket: impl AsRef<Path>) -> Result<Self, ConnectError> {
-        Self::connect_as(None, socket.as_ref())
+    pub fn connect_within(socket: impl AsRef<Path>, patience: Duration) -> Result<Self, ConnectError> {
+        Self::connect_as(None, socket.as_ref(), patience)
     }
 
     /// Opens a table for reading. The descriptor comes from the manager, once; reads ask nobody.
@@ -116,13 +121,17 @@ impl Client {
     }
 
     /// Connects, as a worker where there is a name, and waits until the manager has agreed.
-    pub(crate) fn connect_as(name: Option<String>, socket: &Path) -> Result<Self, ConnectError> {
+    pub(crate) fn connect_as(
+        name: Option<String>,
+        socket: &Path,
+        patience: Duration,
+    ) -> Result<Self, ConnectError> {
         let (sender, outcome) = crossbeam_channel::bounded(1);
         let first = Box::new(move |outcome| {
             let _ = sender.send(outcome);
         });
-        let client = Self::start(name, socket, first)?;
-        match outcome.recv_timeout(PATIENCE + ANSWER_TIME) {
+        let client = Self::start(name, socket, patience, first)?;
+        match outcome.recv_timeout(patience.saturating_add(ANSWER_TIME)) {
             Ok(outcome) => outcome.map(|()| client),
             Err(_) => Err(ConnectError::NoAnswer { socket: socket.to_owned() }),
         }
@@ -132,6 +141,7 @@ impl Client {
     pub(crate) fn start(
         name: Option<String>,
         socket: &Path,
+        patience: Duration,
         first: Reply<Result<(), ConnectError>>,
     ) -> Result<Self, ConnectError> {
         let (sender, running) = crossbeam_channel::bounded(0);
@@ -139,7 +149,7 @@ impl Client {
         let (hub, path) = (Arc::clone(link.hub()), socket.to_owned());
         std::thread::Builder::new()
             .name("heirloom-client".to_owned())
-            .spawn(move || thread::run(&hub, &path, PATIENCE, &running))
+            .spawn(move || thread::run(&hub, &path, patience, &running))
             .map_err(|source| ConnectError::Thread { source })?;
         Ok(Self { link, socket: socket.into() })
     }

@@ -121,6 +121,10 @@ impl Ownership {
 
     #[cold]
     pub(crate) fn refused(&self, error: table::WriteError) -> WriteError {
+        // A forked child's copy has no words, whatever the engine made of that (rule H2).
+        if self.process != process::id() {
+            return self.fenced();
+        }
         WriteError::from_engine(self.table(), error)
     }
 }

@@ -15,11 +15,10 @@ use super::link::Hub;
 
 /// Runs until the client's last handle is dropped, or its first connection fails for good.
 ///
-/// The first connection is tried for as long as `patience`, so that a worker that its own init system starts beside
-/// `heirloom run` need not come second. `running` disconnects when the client ends.
+/// The first connection is tried for as long as `patience`. `running` disconnects when the client ends.
 pub(super) fn run(hub: &Hub, socket: &Path, patience: Duration, running: &Receiver<Infallible>) {
     hub.starts_here();
-    let patient_until = Instant::now() + patience;
+    let begun = Instant::now();
     let mut back_off = BackOff::default();
     while !hub.is_closed() {
         match connect(socket) {
@@ -31,7 +30,7 @@ pub(super) fn run(hub: &Hub, socket: &Path, patience: Duration, running: &Receiv
                     back_off.reset();
                 }
             }
-            Err(source) if hub.first_is_awaited() && Instant::now() >= patient_until => {
+            Err(source) if hub.first_is_awaited() && begun.elapsed() >= patience => {
                 hub.first(Err(ConnectError::Unreachable { source }));
                 return;
             }

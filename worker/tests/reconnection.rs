@@ -1,0 +1,188 @@
+//! What a worker does while the manager is away, and when it is back.
+#![allow(clippy::unwrap_used, reason = "it is a test, helpers included")]
+
+mod support;
+
+use heirloom_protocol::message::{Event, Refusal, Request};
+use heirloom_protocol::sys::Listener;
+use heirloom_worker::{AcceptError, Client, ConnectError, Reader, Worker, Writer};
+use support::{Line, Manager, PATIENCE, TABLE, inbox, segment, transfer, written};
+
+type Told = crossbeam_channel::Receiver<support::Told>;
+
+fn candidate(manager: &Manager) -> (Worker, Told, Line) {
+    let (heir, told) = inbox();
+    let worker = manager.beside(move |socket| {
+        let worker = Worker::connect(socket, "tracker").unwrap();
+        worker.heir(TABLE, heir).unwrap();
+        worker.ready().unwrap();
+        worker
+    });
+    let line = manager.candidate("tracker");
+    (worker.join().unwrap(), told, line)
+}
+
+fn owner(manager: &mut Manager) -> (Worker, Told, Line, Writer<str, u64>) {
+    let (worker, told, line) = candidate(manager);
+    manager.offer(&line, "");
+    let offered = transfer(&told);
+    let accepting = std::thread::spawn(move || offered.accept());
+    manager.grant(&line);
+    (worker, told, line, accepting.join().unwrap().unwrap())
+}
+
+fn client(manager: &Manager) -> (Client, Line) {
+    let client = manager.beside(|socket| Client::connect(socket).unwrap());
+    let line = manager.accept();
+    line.welcome();
+    (client.join().unwrap(), line)
+}
+
+#[test]
+fn owners_write_and_readers_read_while_the_manager_is_away() {
+    let mut manager = Manager::start();
+    let (worker, _told, line, mut sales) = owner(&mut manager);
+    let reading = std::thread::spawn(move || worker.reader::<str, u64>(TABLE).map(|reader| (worker, reader)));
+    manager.open(&line);
+    let (_worker, reader) = reading.join().unwrap().unwrap();
+
+    drop(line);
+    for sold in 1..=100 {
+        sales.insert("Zonda", &sold).unwrap();
+        assert_eq!(reader.get("Zonda").unwrap(), Some(sold));
+    }
+
+    // Back, and everything the manager must know is said again: also the release that nobody heard.
+    drop(sales);
+    let line = manager.register("tracker");
+    line.expect(Request::Heir { table: TABLE.into() });
+    manager.expect_release(&line);
+    line.expect(Request::Ready);
+    assert_eq!(reader.get("Zonda").unwrap(), Some(100));
+}
+
+#[test]
+fn an_acceptance_under_way_fails_and_the_next_offer_is_a_good_one() {
+    let mut manager = Manager::start();
+    let (_worker, told, line) = candidate(&manager);
+    manager.offer(&line, "");
+    let offered = transfer(&told);
+    let accepting = std::thread::spawn(move || offered.accept::<str, u64>());
+    line.expect(Request::Accept { table: TABLE.into(), epoch: 1 });
+    drop(line);
+    assert!(matches!(accepting.join().unwrap(), Err(AcceptError::Withdrawn { epoch: 1, .. })));
+
+    let line = manager.candidate("tracker");
+    manager.offer(&line, "");
+    let offered = transfer(&told);
+    let accepting = std::thread::spawn(move || offered.accept::<str, u64>());
+    manager.grant(&line);
+    accepting.join().unwrap().unwrap();
+}
+
+#[test]
+fn readers_move_to_a_table_that_was_created_anew() {
+    let mut manager = Manager::start();
+    written(&manager.segment, "Zonda", 1);
+    let (client, line) = client(&manager);
+    let reading = std::thread::spawn(move || client.reader::<str, u64>(TABLE).unwrap());
+    manager.open(&line);
+    // The reader alone keeps the client's thread going.
+    let reader: Reader<str, u64> = reading.join().unwrap();
+    let clone = reader.clone();
+    assert_eq!(reader.get("Zonda").unwrap(), Some(1));
+
+    manager.segment = segment(2);
+    written(&manager.segment, "Zonda", 2);
+    drop(line);
+    let line = manager.accept();
+    line.welcome();
+    assert_eq!(reader.get("Zonda").unwrap(), Some(1), "until it can be told, it reads what there was");
+    manager.open(&line);
+    support::until("the readers have moved", || reader.info().incarnation == 2);
+    assert_eq!((reader.get("Zonda").unwrap(), clone.get("Zonda").unwrap()), (Some(2), Some(2)));
+
+    drop((reader, clone));
+    assert_eq!(line.hear(), None, "without handles the client ends");
+}
+
+#[test]
+fn what_was_asked_is_asked_again() {
+    let manager = Manager::start();
+    let (client, line) = client(&manager);
+    let recalling = std::thread::spawn(move || client.recall(TABLE));
+    let recall = line.hear().unwrap();
+    let Request::Recall { request, .. } = recall else { panic!("{recall:?}") };
+    drop(line);
+
+    let line = manager.accept();
+    line.welcome();
+    line.expect(recall);
+    line.say(Event::Done { request });
+    recalling.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_manager_that_breaks_the_protocol_is_left_and_tried_again() {
+    let mut manager = Manager::start();
+    let (_worker, told, line) = candidate(&manager);
+    let without_descriptor = Event::Offered {
+        table: TABLE.into(),
+        epoch: 1,
+        gift: String::new(),
+        reason: heirloom_protocol::message::TransferReason::First,
+        expires_in_ms: 1000,
+    };
+    line.say(without_descriptor);
+    assert_eq!(line.hear(), None);
+    let line = manager.candidate("tracker");
+    line.say_garbage();
+    assert_eq!(line.hear(), None);
+    let line = manager.candidate("tracker");
+    line.say(Event::Registered); // out of turn
+    assert_eq!(line.hear(), None);
+
+    let line = manager.candidate("tracker");
+    manager.offer(&line, "");
+    drop(transfer(&told));
+}
+
+#[test]
+fn a_first_connection_that_fails_says_why() {
+    let manager = Manager::start();
+    let connecting = manager.beside(|socket| Worker::connect(socket, "trakcer"));
+    let line = manager.accept();
+    line.welcome();
+    line.expect(Request::Register { name: "trakcer".into() });
+    let message = "no worker `trakcer` in the configuration; did you mean `tracker`?".to_owned();
+    line.say(Event::Refused { request: None, why: Refusal::UnknownWorker, message });
+    let error = connecting.join().unwrap().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the manager refuses: no worker `trakcer` in the configuration; did you mean `tracker`?"
+    );
+    assert_eq!(line.hear(), None, "it does not try again");
+
+    let connecting = manager.beside(Client::connect);
+    let line = manager.accept();
+    line.hear();
+    line.say(Event::Welcome { version: 999, manager_pid: 1 });
+    let error = connecting.join().unwrap().unwrap_err();
+    assert!(matches!(&error, ConnectError::Refused { why: Refusal::Version, .. }), "{error}");
+
+    let error = Client::connect(manager.socket.with_extension("none")).unwrap_err();
+    assert!(matches!(&error, ConnectError::Unreachable { .. }), "{error}");
+}
+
+#[test]
+fn a_manager_that_is_just_starting_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("control.sock");
+    let path = socket.clone();
+    let connecting = std::thread::spawn(move || Client::connect_within(path, PATIENCE));
+    // It may try before or after this; either way it connects.
+    let listener = Listener::bind(&socket, 0o600).unwrap();
+    let line = Line::new(listener.accept().unwrap());
+    line.welcome();
+    connecting.join().unwrap().unwrap();
+}
