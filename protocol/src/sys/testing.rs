@@ -1,7 +1,11 @@
 //! What tests need of the kernel and no program should use.
 
+use std::ffi::c_void;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
 use super::Process;
 
@@ -44,4 +48,53 @@ pub fn reap(child: &Process) -> io::Result<i32> {
         }
     }
     Ok(if libc::WIFSIGNALED(status) { -libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) })
+}
+
+/// Gives up root for good.
+///
+/// # Errors
+/// Where this process is not root.
+pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: none of these touches memory; the C library changes all threads.
+    let refused = unsafe {
+        libc::setgroups(0, std::ptr::null()) != 0 || libc::setgid(gid) != 0 || libc::setuid(uid) != 0
+    };
+    if refused { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Tries to map the first page to write it, as somebody would who has only this descriptor.
+///
+/// # Errors
+/// As the kernel refuses.
+pub fn try_map_for_writing(descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    map_a_page(descriptor, ProtFlags::READ | ProtFlags::WRITE).and_then(unmap)
+}
+
+/// Tries to map the first page to read it, and to make the mapping writable then.
+///
+/// # Errors
+/// As the kernel refuses.
+pub fn try_protect_for_writing(descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    let page = map_a_page(descriptor, ProtFlags::READ)?;
+    // SAFETY: our own page, which nobody else knows.
+    let answer =
+        unsafe { rustix::mm::mprotect(page, page_bytes(), MprotectFlags::READ | MprotectFlags::WRITE) };
+    unmap(page)?;
+    Ok(answer?)
+}
+
+fn map_a_page(descriptor: BorrowedFd<'_>, protection: ProtFlags) -> io::Result<*mut c_void> {
+    // SAFETY: a new range that nobody uses, wherever the kernel puts it.
+    Ok(unsafe {
+        rustix::mm::mmap(std::ptr::null_mut(), page_bytes(), protection, MapFlags::SHARED, descriptor, 0)?
+    })
+}
+
+fn unmap(page: *mut c_void) -> io::Result<()> {
+    // SAFETY: our own page, which nobody uses any more.
+    Ok(unsafe { rustix::mm::munmap(page, page_bytes())? })
+}
+
+fn page_bytes() -> usize {
+    rustix::param::page_size()
 }
