@@ -92,7 +92,7 @@ fn map_a_page(descriptor: BorrowedFd<'_>, protection: ProtFlags) -> io::Result<*
 
 fn unmap(page: *mut c_void) -> io::Result<()> {
     // SAFETY: our own page, which nobody uses any more.
-    Ok(unsafe { rustix::mm::munmap(page, page_bytes())? })
+    unsafe { rustix::mm::munmap(page, page_bytes()) }.map_err(io::Error::from)
 }
 
 fn page_bytes() -> usize {

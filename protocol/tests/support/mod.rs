@@ -12,24 +12,24 @@ use heirloom_protocol::sys::{Connection, Process, Received};
 const ROLE: &str = "HEIRLOOM_TEST_ROLE";
 
 /// How long a test waits for something that must come.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Lets one test of this binary run at a time: a child that another test forks in the middle of this one would hold
 /// this one's descriptors.
-pub fn alone() -> MutexGuard<'static, ()> {
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A process in a role, with a connection to it on its standard input. Killed and reaped when dropped.
-pub struct Actor {
-    pub child: Child,
-    pub process: Process,
-    pub connection: Connection,
+pub(crate) struct Actor {
+    pub(crate) child: Child,
+    pub(crate) process: Process,
+    pub(crate) connection: Connection,
 }
 
 /// Starts this test binary again, to run `test` (which calls [`role`] first) in a role.
-pub fn start(test: &str, role: &str) -> Actor {
+pub(crate) fn start(test: &str, role: &str) -> Actor {
     let (ours, theirs) = Connection::pair().expect("a pair");
     let child = Command::new(std::env::current_exe().expect("our own path"))
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
@@ -43,7 +43,7 @@ pub fn start(test: &str, role: &str) -> Actor {
 }
 
 /// The role of this process and its connection to the test, where it is an actor.
-pub fn role() -> Option<(String, Connection)> {
+pub(crate) fn role() -> Option<(String, Connection)> {
     use std::os::fd::AsFd;
     let role = std::env::var(ROLE).ok()?;
     let socket = std::io::stdin().as_fd().try_clone_to_owned().expect("standard input");
@@ -51,12 +51,12 @@ pub fn role() -> Option<(String, Connection)> {
 }
 
 /// Sends text.
-pub fn say(connection: &Connection, text: &str) {
+pub(crate) fn say(connection: &Connection, text: &str) {
     connection.send(text.as_bytes(), None).expect("sent");
 }
 
 /// Waits for text, and what came with it.
-pub fn hear(connection: &Connection) -> (String, Received) {
+pub(crate) fn hear(connection: &Connection) -> (String, Received) {
     let mut bytes = Vec::new();
     assert!(connection.wait_readable(Some(PATIENCE)).expect("waited"), "the other side is silent");
     let received = connection.recv(&mut bytes).expect("received").expect("the other side is gone");
@@ -64,14 +64,14 @@ pub fn hear(connection: &Connection) -> (String, Received) {
 }
 
 /// Waits for exactly this text.
-pub fn expect(connection: &Connection, text: &str) -> Received {
+pub(crate) fn expect(connection: &Connection, text: &str) -> Received {
     let (heard, received) = hear(connection);
     assert_eq!(heard, text);
     received
 }
 
 /// Asks again and again, until it is so.
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
@@ -80,7 +80,7 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Whether this process is root; says loudly that a test is skipped where it is not.
-pub fn is_root(test: &str) -> bool {
+pub(crate) fn is_root(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         eprintln!("SKIPPED: {test} needs root");
