@@ -58,6 +58,7 @@
 //!
 //! Several tables of one worker commit separately: a program that keeps its position in a stream keeps one for each
 //! table it writes.
+#![cfg_attr(feature = "tokio", doc = "\nFor programs on tokio: [`mod@tokio`].")]
 #![forbid(unsafe_code)]
 
 mod client;
@@ -69,6 +70,8 @@ mod owned;
 mod reader;
 mod scratch;
 pub mod testing;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod transaction;
 mod transfer;
 mod worker;

@@ -34,7 +34,7 @@ use crate::writer::Writer;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// ```compile_fail
+/// ```compile_fail,E0382
 /// # use heirloom_worker::Transfer;
 /// fn two_owners(transfer: Transfer) {
 ///     let one = transfer.accept::<String, u64>();

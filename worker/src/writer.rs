@@ -30,7 +30,7 @@ use crate::transaction::Transaction;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// # use heirloom_worker::Writer;
 /// fn two_owners(sales: Writer<String, u64>) -> (Writer<String, u64>, Writer<String, u64>) {
 ///     (sales.clone(), sales) // one owner: a writer is not Clone
@@ -176,6 +176,11 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
             return Err(self.ownership.fenced());
         }
         Ok(())
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn tenure(&self) -> &crate::client::Tenure {
+        self.ownership.tenure()
     }
 
     /// The table's id.

@@ -26,9 +26,12 @@ use heirloom_protocol::sys::SocketError;
 use heirloom_protocol::table::OpenError;
 
 pub(crate) use link::Link;
+#[cfg(feature = "tokio")]
+pub(crate) use ownership::Tenure;
 pub(crate) use ownership::{Grant, Ownership};
 pub(crate) use session::Reply;
-use session::{Answer, Answered, Question, Refused, Session};
+pub(crate) use session::{Answer, Question};
+use session::{Answered, Refused, Session};
 pub(crate) use source::Source;
 
 use crate::codec::{Key, Value};
@@ -39,7 +42,7 @@ use crate::reader::Reader;
 const SOCKET_VARIABLE: &str = "HEIRLOOM_SOCKET";
 
 /// How long an answer is waited for. The manager answers at once, unless it is still hydrating.
-const ANSWER_TIME: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(30);
 
 /// A connection for reading tables and asking the manager.
 ///
@@ -92,11 +95,11 @@ impl Client {
         &self,
         table: &str,
     ) -> Result<Reader<K, V>, RequestError> {
-        if let Some(source) = self.link.source(table) {
-            return Ok(Reader::new(source));
+        if let Some(reader) = self.opened_before(table) {
+            return Ok(reader);
         }
         let answer = self.ask(Question::Open { table: table.to_owned() })?;
-        self.opened(table, answer).map(Reader::new)
+        self.opened(table, answer)
     }
 
     /// Asks the owner of a table, through the manager, to give it back. Returns when the owner has been asked.
@@ -175,7 +178,7 @@ impl Client {
     }
 
     /// Asks; `reply` hears the answer on the client's thread.
-    fn ask_then(
+    pub(crate) fn ask_then(
         &self,
         question: Question,
         reply: impl FnOnce(Answered) + Send + 'static,
@@ -187,10 +190,25 @@ impl Client {
         Ok(())
     }
 
-    fn opened(&self, table: &str, answer: Answer) -> Result<Arc<Source>, RequestError> {
+    /// A reader over the mapping that others of this client read already.
+    pub(crate) fn opened_before<K: Key + ?Sized, V: Value + ?Sized>(
+        &self,
+        table: &str,
+    ) -> Option<Reader<K, V>> {
+        // A fork's copy may not take the lock.
+        if self.link.is_inert() { None } else { self.link.source(table).map(Reader::new) }
+    }
+
+    /// A reader over the segment that the manager answered with.
+    pub(crate) fn opened<K: Key + ?Sized, V: Value + ?Sized>(
+        &self,
+        table: &str,
+        answer: Answer,
+    ) -> Result<Reader<K, V>, RequestError> {
         let Answer::Opened(descriptor) = answer else { return Err(RequestError::Unexpected) };
         let segment = source::open(table, descriptor)?;
-        Ok(self.link.share(Source::new(table.to_owned(), segment, Some(Arc::clone(&self.link)))))
+        let source = Source::new(table.to_owned(), segment, Some(Arc::clone(&self.link)));
+        Ok(Reader::new(self.link.share(source)))
     }
 }
 
@@ -205,7 +223,7 @@ pub(crate) fn socket_from_env() -> Result<PathBuf, ConnectError> {
     env::var_os(SOCKET_VARIABLE).map(PathBuf::from).ok_or(ConnectError::NoSocket)
 }
 
-fn status_from(answer: Answer) -> Result<Status, RequestError> {
+pub(crate) fn status_from(answer: Answer) -> Result<Status, RequestError> {
     let Answer::Status(json) = answer else { return Err(RequestError::Unexpected) };
     serde_json::from_str(&json).map_err(|_| RequestError::Unexpected)
 }

@@ -110,7 +110,7 @@ impl Ownership {
     }
 
     #[cfg(feature = "tokio")]
-    pub(crate) fn tenure(&self) -> &Arc<Tenure> {
+    pub(crate) fn tenure(&self) -> &Tenure {
         &self.tenure
     }
 
