@@ -24,7 +24,7 @@ use tracing::{debug, error, info, warn};
 const OWN_DESCRIPTORS: u64 = 64;
 
 /// The manager's: it is started again for ever, first at once, then ever more rarely.
-const MANAGER_BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
+const MANAGER_BACK_OFF: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(5));
 
 /// A manager that ran for that long has recovered.
 const MANAGER_PERIOD: Duration = Duration::from_secs(10);
