@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use heirloom_protocol::region::{MappedRegion, Region};
 use heirloom_protocol::sys::segment::SEGMENT_UNIT_BYTES;
@@ -230,6 +230,34 @@ fn the_proof_is_there_when_the_notice_of_death_is() {
         assert_free(&segment);
         assert_eq!(testing::reap(&child).expect("reaped"), -9);
     }
+}
+
+/// Whoever opens the segment for writing in the very moment of the question breaks the lease: that must not send a
+/// signal that ends the manager.
+#[test]
+fn somebody_who_opens_it_meanwhile_does_no_harm() {
+    if let Some((path, connection)) = role() {
+        say(&connection, "begin");
+        // Until the test ends it.
+        loop {
+            drop(std::fs::File::options().write(true).open(&path));
+        }
+    }
+    let _turn = alone();
+    let segment = segment();
+    let path = format!("/proc/{}/fd/{}", std::process::id(), segment.as_fd().as_raw_fd());
+    let meddler = start("somebody_who_opens_it_meanwhile_does_no_harm", &path);
+    expect(&meddler.connection, "begin");
+    let (mut proven, mut refused) = (0, 0);
+    while proven < 200 || refused < 200 {
+        match segment.prove_unwritable() {
+            Ok(Proof::Proven) => proven += 1,
+            Err(ProofError::StillWritable) => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    drop(meddler);
+    assert_free(&segment);
 }
 
 fn kill(worker: &mut Actor) {

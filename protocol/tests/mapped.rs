@@ -1,11 +1,13 @@
 //! A mapped segment: what is stored is there for all who map it, and nothing outside it can be reached (rules H1 to H6).
 #![cfg(target_os = "linux")]
 
+mod support;
+
 use std::os::fd::AsFd;
 
 use heirloom_protocol::region::{MappedRegion, Region};
 use heirloom_protocol::sys::segment::SEGMENT_UNIT_BYTES;
-use heirloom_protocol::sys::{Segment, testing};
+use heirloom_protocol::sys::{Features, Segment, testing};
 
 const WORDS: u64 = 2 * SEGMENT_UNIT_BYTES / 8;
 
@@ -94,6 +96,7 @@ fn memory_comes_and_goes() {
 
 #[test]
 fn a_forked_childs_copy_is_inert() {
+    let _turn = support::alone();
     let segment = segment();
     let owner = MappedRegion::writable(segment.fresh_writable().expect("fresh")).expect("mapped");
     owner.store(3, 33);
@@ -118,4 +121,62 @@ fn a_forked_childs_copy_is_inert() {
     assert_eq!(owner.load(3), 33);
     owner.store(3, 34);
     assert_eq!(owner.load(3), 34);
+}
+
+/// Threads of this process that make memory present ahead.
+fn helpers() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("our own threads");
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.filter(|name| name.trim() == "heirloom-memory").count()
+}
+
+#[test]
+fn memory_is_there_before_a_growing_table_asks() {
+    const MIB: u64 = 1024 * 1024;
+    let _turn = support::alone();
+    let segment = Segment::create("growing", 256 * MIB).expect("a segment");
+    let owner = MappedRegion::writable(segment.fresh_writable().expect("fresh")).expect("mapped");
+    let resident = || rustix::fs::fstat(segment.as_fd()).expect("fstat").st_blocks as u64 * 512;
+    let grow = |from: u64, to: u64| {
+        for at in (from..to).step_by(16 * 1024) {
+            owner.make_present(at / 8..at / 8 + 2048).expect("memory");
+        }
+    };
+    grow(0, 4 * MIB);
+    assert_eq!(
+        (helpers(), resident()),
+        (0, 4 * MIB),
+        "a small table costs no thread and no more memory than it asks for"
+    );
+
+    grow(4 * MIB, 64 * MIB);
+    assert_eq!(helpers(), 1);
+    support::until("8 MiB more are there", || resident() >= 72 * MIB);
+    assert_eq!(resident(), 72 * MIB, "and not more");
+    if Features::get().collapse {
+        assert!(huge_bytes() > 0, "as huge pages, some of them");
+    } else {
+        eprintln!("SKIPPED: no MADV_COLLAPSE here, so no huge pages");
+    }
+
+    // At the end of the segment too.
+    grow(64 * MIB, 256 * MIB);
+    drop(owner);
+    assert_eq!(helpers(), 0, "the thread does not outlive the mapping");
+    assert!(segment.prove_unwritable().is_ok(), "so nobody can write");
+}
+
+/// Bytes of segments that this process has mapped as huge pages.
+fn huge_bytes() -> u64 {
+    let maps = std::fs::read_to_string("/proc/self/smaps").expect("our own mappings");
+    let mut inside = false;
+    let mut kib = 0;
+    for line in maps.lines() {
+        if line.contains('/') {
+            inside = line.contains("memfd:heirloom:");
+        } else if let Some(number) = line.strip_prefix("ShmemPmdMapped:").filter(|_| inside) {
+            kib += number.trim().trim_end_matches(" kB").parse::<u64>().expect("a number");
+        }
+    }
+    kib * 1024
 }

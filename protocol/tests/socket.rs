@@ -179,7 +179,14 @@ fn a_dead_sockets_file_is_replaced_and_a_living_ones_is_not() {
     assert!(probe.recv(&mut Vec::new()).expect("received").is_none(), "and went");
     Connection::connect(&path).expect("it still lives");
 
-    drop(listener);
+    let mut inherited = Some(listener);
+    let child = testing::fork(|| {
+        drop(inherited.take());
+        0
+    });
+    testing::reap(&child.expect("forked")).expect("reaped");
+    assert!(path.exists(), "a forked child does not remove its parent's");
+    drop(inherited);
     assert!(!path.exists(), "whoever made it removes it");
     assert!(matches!(Connection::connect(&path), Err(SocketError::Connect { .. })));
 
