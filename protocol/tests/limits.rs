@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use heirloom_protocol::region::{MapError, MappedRegion, Region};
@@ -81,7 +82,7 @@ impl Drop for Cgroup {
 #[test]
 fn a_memory_cgroup_is_an_error_and_not_a_kill() {
     if let Some((_, connection)) = role() {
-        support::expect(&connection, "grow");
+        let received = support::expect(&connection, "grow");
         let segment = Segment::create("greedy", 512 * MIB).expect("a segment");
         let region = MappedRegion::writable(segment.fresh_writable().expect("fresh")).expect("mapped");
         let step = 64 * 1024;
@@ -94,6 +95,11 @@ fn a_memory_cgroup_is_an_error_and_not_a_kill() {
         });
         let (at, error) = refused.expect("512 MiB in a cgroup of 128 MiB");
         assert!(at > 64 * MIB, "refused far too early: {at}");
+        // What another process has made is there for the asking: an heir can take a table over when memory is short.
+        let inherited = received.descriptors.into_iter().next().expect("a descriptor");
+        let inherited = MappedRegion::writable(inherited).expect("mapped");
+        inherited.make_present(0..64 * MIB / 8).expect("it takes no new memory");
+        inherited.make_present(64 * MIB / 8..66 * MIB / 8).expect_err("this would");
         return say(&connection, &error.to_string());
     }
     let test = "a_memory_cgroup_is_an_error_and_not_a_kill";
@@ -106,7 +112,10 @@ fn a_memory_cgroup_is_an_error_and_not_a_kill() {
     };
     let actor = start(test, "limited");
     group.add(actor.child.id());
-    say(&actor.connection, "grow");
+    let full = Segment::create("full", 128 * MIB).expect("a segment");
+    full.map().expect("mapped").make_present(0..64 * MIB / 8).expect("memory");
+    let fresh = full.fresh_writable().expect("fresh");
+    actor.connection.send(b"grow", Some(fresh.as_fd())).expect("sent");
     let (said, _) = hear(&actor.connection);
     assert!(said.contains("has a limit of 128 MiB"), "{said}");
     drop(actor);

@@ -3,8 +3,6 @@
 
 mod support;
 
-use std::os::fd::AsFd;
-
 use heirloom_protocol::region::{MappedRegion, Region};
 use heirloom_protocol::sys::segment::SEGMENT_UNIT_BYTES;
 use heirloom_protocol::sys::{Features, Segment, testing};
@@ -77,7 +75,7 @@ fn a_reader_stores_nothing() {
 fn memory_comes_and_goes() {
     let segment = segment();
     let region = segment.map().expect("mapped");
-    let resident = || rustix::fs::fstat(segment.as_fd()).expect("fstat").st_blocks as u64 * 512;
+    let resident = || segment.memory_bytes();
     assert_eq!(resident(), 0, "a new segment is sparse");
     region.make_present(0..10).expect("memory");
     let first = resident();
@@ -136,7 +134,7 @@ fn memory_is_there_before_a_growing_table_asks() {
     let _turn = support::alone();
     let segment = Segment::create("growing", 256 * MIB).expect("a segment");
     let owner = MappedRegion::writable(segment.fresh_writable().expect("fresh")).expect("mapped");
-    let resident = || rustix::fs::fstat(segment.as_fd()).expect("fstat").st_blocks as u64 * 512;
+    let resident = || segment.memory_bytes();
     let grow = |from: u64, to: u64| {
         for at in (from..to).step_by(16 * 1024) {
             owner.make_present(at / 8..at / 8 + 2048).expect("memory");

@@ -125,7 +125,9 @@ impl MappedRegion {
         let limits = Limits::new(bytes as u64 / 8, writable).map_err(MapError::from_errno)?;
         let base = map_aligned(descriptor, bytes, writable).map_err(MapError::from_errno)?;
         // SAFETY: the mapping was just made, that long, and is unmapped only by `drop`, which ends `Ahead` first.
-        let pages = Arc::new(unsafe { Pages::new(base, if writable { bytes } else { 0 }) });
+        let pages =
+            unsafe { Pages::new(base, if writable { bytes } else { 0 }, segment::is_ours(descriptor)) };
+        let pages = Arc::new(pages);
         let ahead = Ahead::new(Arc::clone(&pages));
         let region = Self { base: base.cast(), limits, bytes, pages, ahead };
         region.advise(Advice::LinuxDontDump)?;

@@ -141,6 +141,12 @@ impl Segment {
         self.bytes
     }
 
+    /// The memory that it has now, in bytes; 0 where the kernel does not say.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        rustix::fs::fstat(&self.original).map_or(0, |status| status.st_blocks as u64 * 512)
+    }
+
     fn reopen(&self, access: OFlags) -> Result<OwnedFd, SegmentError> {
         let path = format!("/proc/self/fd/{}", self.original.as_raw_fd());
         rustix::fs::open(path, access | OFlags::CLOEXEC, Mode::empty())
@@ -188,6 +194,12 @@ pub(crate) fn require_writable(descriptor: BorrowedFd<'_>) -> Result<(), NotASeg
         Ok(_) => Err(NotASegment("it is open for reading only".to_owned())),
         Err(error) => Err(NotASegment(error.to_string())),
     }
+}
+
+/// Whether this process's user owns the segment, or is root.
+pub(crate) fn is_ours(descriptor: BorrowedFd<'_>) -> bool {
+    let user = rustix::process::geteuid();
+    user.is_root() || rustix::fs::fstat(descriptor).is_ok_and(|status| status.st_uid == user.as_raw())
 }
 
 fn sealed_memfd(name: &str, bytes: u64) -> Result<OwnedFd, Errno> {

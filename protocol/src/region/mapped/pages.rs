@@ -29,6 +29,8 @@ pub(super) struct Pages {
     bytes: u64,
     /// One bit for each step.
     present: Box<[AtomicU64]>,
+    /// Whether the kernel tells us which pages the segment has: it tells its owner only, and anybody else "all".
+    residency_is_told: bool,
 }
 
 // SAFETY: the pointer is only handed to `madvise`, and used for atomic operations on words.
@@ -39,10 +41,10 @@ unsafe impl Sync for Pages {}
 impl Pages {
     /// # Safety
     /// The mapping is that long, and stays while any method runs.
-    pub(super) unsafe fn new(base: *mut u8, bytes: usize) -> Self {
+    pub(super) unsafe fn new(base: *mut u8, bytes: usize, residency_is_told: bool) -> Self {
         let steps = (bytes as u64).div_ceil(STEP_BYTES);
         let present = (0..steps.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Self { base, bytes: bytes as u64, present }
+        Self { base, bytes: bytes as u64, present, residency_is_told }
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -67,8 +69,11 @@ impl Pages {
                 continue;
             }
             if !self.is_present(step) {
-                limits::ask_for(STEP_BYTES)?;
-                self.populate(step * STEP_BYTES..(step + 1) * STEP_BYTES)?;
+                let bytes = step * STEP_BYTES..(step + 1) * STEP_BYTES;
+                if !self.are_resident(&bytes) {
+                    limits::ask_for(STEP_BYTES)?;
+                }
+                self.populate(bytes)?;
                 self.mark(step..step + 1);
             }
             step += 1;
@@ -87,11 +92,13 @@ impl Pages {
         if steps.clone().any(|step| self.is_present(step)) {
             return Ok(false);
         }
-        limits::ask_for(CHUNK_BYTES)?;
         let bytes = chunk * CHUNK_BYTES..(chunk + 1) * CHUNK_BYTES;
-        if huge {
-            self.populate(bytes.start..bytes.start + 1)?;
-            self.collapse(chunk);
+        if !self.are_resident(&bytes) {
+            limits::ask_for(CHUNK_BYTES)?;
+            if huge {
+                self.populate(bytes.start..bytes.start + 1)?;
+                self.collapse(chunk);
+            }
         }
         self.populate(bytes)?;
         self.mark(steps);
@@ -123,6 +130,17 @@ impl Pages {
     /// Asks the kernel to make the bytes present, for writing.
     pub(super) fn try_populate(&self, bytes: Range<u64>) -> Result<(), Errno> {
         self.advise(bytes, Advice::LinuxPopulateWrite)
+    }
+
+    /// Whether the segment has all of these pages already, from an owner before this one: then they are no new memory,
+    /// and an heir gets them however little is left.
+    fn are_resident(&self, bytes: &Range<u64>) -> bool {
+        let length = (bytes.end - bytes.start) as usize;
+        let mut pages = [0_u8; (CHUNK_BYTES / 4096) as usize];
+        let pages = &mut pages[..length.div_ceil(rustix::param::page_size())];
+        // SAFETY: inside the mapping, and one byte for each of its pages.
+        let told = unsafe { libc::mincore(self.at(bytes.start).cast(), length, pages.as_mut_ptr()) == 0 };
+        self.residency_is_told && told && pages.iter().all(|page| page & 1 == 1)
     }
 
     fn populate(&self, bytes: Range<u64>) -> Result<(), OutOfMemory> {
