@@ -5,8 +5,7 @@ use std::sync::OnceLock;
 
 use rustix::fs::MemfdFlags;
 
-use super::process::{self, Process};
-use super::{Connection, Proof, Segment, packet};
+use super::{Connection, Process, Proof, Segment, packet, pidfd};
 use crate::region::mapped;
 
 /// What is there. Every field is true on Linux 6.16 with default settings.
@@ -51,9 +50,9 @@ impl Features {
             populate: region.as_ref().is_some_and(mapped::can_populate),
             collapse: region.as_ref().is_some_and(mapped::can_collapse),
             lease: segment.is_some_and(|segment| matches!(segment.prove_unwritable(), Ok(Proof::Proven))),
-            peer_pidfd: socket.as_ref().is_some_and(|socket| process::peer_pidfd(socket.as_fd()).is_ok()),
+            peer_pidfd: socket.as_ref().is_some_and(|socket| pidfd::of_peer(socket.as_fd()).is_ok()),
             pidfd_inode: Process::current()
-                .is_ok_and(|process| process::has_own_inode(process.as_fd()).unwrap_or(false)),
+                .is_ok_and(|process| pidfd::has_own_inode(process.as_fd()).unwrap_or(false)),
             refuse_descriptors: socket.is_some_and(|socket| packet::refuse_descriptors(socket.as_fd())),
         }
     }

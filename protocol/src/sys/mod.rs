@@ -6,7 +6,8 @@
 //! | [`lease`] | the kernel's proof that nobody can write | H7, H8 |
 //! | [`writers`] | who seems to hold it writable, for messages to people | H7 |
 //! | [`process`] | a process by its pidfd: death, identity, kill | H10, H11, H14, H15 |
-//! | [`socket`] | a connection of whole messages, with descriptors and the kernel's word on the sender | H10, H12, H18, H19 |
+//! | [`socket`] | a connection of whole messages, with descriptors and the kernel's word on the sender | H12, H18, H19 |
+//! | [`peer`] | who is at the other end of one | H10, H12 |
 //! | [`listener`] | where connections come from | H20 |
 //! | [`notify`] | `sd_notify`: both ends of it | H21, H24 |
 //! | [`inherit`] | `LISTEN_FDS`: both ends of it | H22, H23 |
@@ -24,6 +25,8 @@ pub mod limits;
 pub mod listener;
 pub mod notify;
 mod packet;
+pub mod peer;
+mod pidfd;
 pub mod process;
 pub mod segment;
 pub mod socket;
@@ -34,6 +37,8 @@ pub mod writers;
 pub use features::Features;
 pub use lease::{Proof, ProofError};
 pub use listener::{ListenError, Listener};
+pub use peer::{Credentials, Peer};
 pub use process::{Identity, KillError, Process};
+pub use rustix::process::Signal;
 pub use segment::{NotASegment, Segment, SegmentError};
-pub use socket::{Connection, Credentials, Peer, Received, SocketError};
+pub use socket::{Connection, Received, SocketError};

@@ -7,7 +7,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::socket::Credentials;
+use super::Credentials;
 
 /// No packet brings more descriptors; one that does is refused whole.
 pub(crate) const MAX_DESCRIPTORS: usize = 64;

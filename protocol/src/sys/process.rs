@@ -1,17 +1,13 @@
 //! A process, held by its pidfd: never by its number, which the kernel gives to others later (rule H10).
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-/// `pidfd_send_signal` flag: the whole process group that the process leads (Linux 6.9).
-const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
-
-/// Where pidfds have inodes of their own (Linux 6.9), their file system says so.
-const PIDFS_MAGIC: u64 = 0x5049_4446;
+use super::pidfd;
 
 /// A process that may be alive, a zombie, or long gone: the handle goes on meaning the same one.
 #[derive(Debug)]
@@ -155,7 +151,7 @@ impl Process {
     /// # Errors
     /// [`KillError::NoGroup`] where it does not lead one, and those of [`Process::kill`].
     pub fn kill_group(&self, signal: Signal) -> Result<(), KillError> {
-        match self.send(signal.as_raw(), PIDFD_SIGNAL_PROCESS_GROUP) {
+        match self.send(signal.as_raw(), pidfd::SIGNAL_PROCESS_GROUP) {
             Err(KillError::Failed { source, .. }) if source.raw_os_error() == Some(libc::EINVAL) => {
                 self.kill_group_by_number(signal)
             }
@@ -176,7 +172,7 @@ impl Process {
     /// rule H14). Never worth waiting for.
     #[must_use]
     pub fn how_it_ended(&self) -> Option<String> {
-        exit_code(self.pidfd.as_fd()).map(describe_wait_status)
+        pidfd::exit_status(self.as_fd()).map(describe_wait_status)
     }
 
     /// A second handle on the same process.
@@ -187,22 +183,9 @@ impl Process {
         Ok(Self { pidfd: self.pidfd.try_clone()?, pid: self.pid, identity: self.identity })
     }
 
-    fn send(&self, signal: i32, flags: libc::c_uint) -> Result<(), KillError> {
+    fn send(&self, signal: i32, flags: u32) -> Result<(), KillError> {
         let pid = self.pid;
-        // SAFETY: the pidfd is ours and open; a null siginfo asks the kernel to fill in the ordinary one.
-        let answer = unsafe {
-            libc::syscall(
-                libc::SYS_pidfd_send_signal,
-                self.pidfd.as_raw_fd(),
-                signal,
-                std::ptr::null::<libc::siginfo_t>(),
-                flags,
-            )
-        };
-        if answer == 0 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
+        let Err(error) = pidfd::send_signal(self.as_fd(), signal, flags) else { return Ok(()) };
         match error.raw_os_error() {
             Some(libc::ESRCH) => Err(KillError::Gone),
             Some(libc::EPERM) => Err(KillError::NotPermitted { pid }),
@@ -231,7 +214,7 @@ impl AsFd for Process {
 }
 
 impl AsRawFd for Process {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+    fn as_raw_fd(&self) -> RawFd {
         self.pidfd.as_raw_fd()
     }
 }
@@ -244,16 +227,11 @@ impl From<Process> for OwnedFd {
 
 impl Identity {
     fn of(pidfd: BorrowedFd<'_>, pid: u32) -> io::Result<Self> {
-        if has_own_inode(pidfd)? {
+        if pidfd::has_own_inode(pidfd)? {
             return Ok(Self { number: rustix::fs::fstat(pidfd)?.st_ino, started: 0 });
         }
         Ok(Self { number: u64::from(pid), started: start_time(pid).unwrap_or(0) })
     }
-}
-
-/// Whether the inode of a pidfd names its process.
-pub(crate) fn has_own_inode(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
-    Ok(rustix::fs::fstatfs(pidfd)?.f_type as u64 == PIDFS_MAGIC)
 }
 
 /// When the process started, in clock ticks since boot: field 22 of its `stat`, counted behind the name, which may
@@ -261,29 +239,6 @@ pub(crate) fn has_own_inode(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
 fn start_time(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
-}
-
-/// `struct pidfd_info` of Linux 6.13, as far as it is used here.
-#[repr(C)]
-#[derive(Default)]
-struct PidfdInfo {
-    mask: u64,
-    cgroup: u64,
-    pids_and_ids: [u32; 11],
-    exit_code: i32,
-}
-
-const _: () = assert!(size_of::<PidfdInfo>() == 64, "the kernel knows the structure by its size");
-
-/// `_IOWR(0xFF, 11, struct pidfd_info)`
-const PIDFD_GET_INFO: libc::c_ulong = (3 << 30) | (64 << 16) | (0xFF << 8) | 11;
-const PIDFD_INFO_EXIT: u64 = 1 << 3;
-
-fn exit_code(pidfd: BorrowedFd<'_>) -> Option<i32> {
-    let mut information = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
-    // SAFETY: the request's number holds the size of the structure, which is ours and that large.
-    let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO as _, &raw mut information) };
-    (answer == 0 && information.mask & PIDFD_INFO_EXIT != 0).then_some(information.exit_code)
 }
 
 /// A wait status in words: `exit status 1`, `killed by signal 9`.
@@ -296,27 +251,4 @@ pub fn describe_wait_status(status: i32) -> String {
         (None, Some(signal)) => format!("killed by signal {signal}"),
         (None, None) => "ended".to_owned(),
     }
-}
-
-/// The pidfd of a connected socket's peer, as the kernel noted it when the connection was made (Linux 6.5): right also
-/// where the peer has died since, or lives in another PID namespace.
-pub(crate) fn peer_pidfd(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    const SO_PEERPIDFD: libc::c_int = 77;
-    let mut descriptor: libc::c_int = -1;
-    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: both pointers are to locals of the size given.
-    let answer = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            SO_PEERPIDFD,
-            (&raw mut descriptor).cast(),
-            &raw mut length,
-        )
-    };
-    if answer != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just opened this descriptor for us (with CLOEXEC), and nobody else knows of it.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }

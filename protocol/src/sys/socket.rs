@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Process, packet, process};
+use super::{Credentials, Peer, packet};
 use crate::codec::{self, MessageError};
 use crate::message::MAX_MESSAGE_BYTES;
 
@@ -19,17 +19,6 @@ use crate::message::MAX_MESSAGE_BYTES;
 #[derive(Debug)]
 pub struct Connection {
     socket: OwnedFd,
-}
-
-/// Who a process is, by the kernel's word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Credentials {
-    /// Process id; 0 where it is in a PID namespace that is not ours to see.
-    pub pid: u32,
-    /// User id.
-    pub uid: u32,
-    /// Group id.
-    pub gid: u32,
 }
 
 /// What came beside a packet.
@@ -40,18 +29,6 @@ pub struct Received {
     /// Who sent this very packet. A forked child of the peer can send on the same connection (rule H12), so whatever
     /// speaks for ownership is compared with [`Peer::credentials`].
     pub sender: Option<Credentials>,
-}
-
-/// The process at the other end, as it was when the connection was made.
-#[derive(Debug)]
-pub struct Peer {
-    /// Who it is.
-    pub credentials: Credentials,
-    /// The process.
-    pub process: Process,
-    /// Whether the kernel named the process itself (Linux 6.5). Otherwise it was looked up by its number, and may be
-    /// another one until it has answered something with [`Received::sender`] (rule H10).
-    pub certain: bool,
 }
 
 /// A connection could not be made or used.
@@ -209,12 +186,7 @@ impl Connection {
     /// # Errors
     /// Where the kernel has no pidfd for it.
     pub fn peer(&self) -> io::Result<Peer> {
-        let credentials = peer_credentials(self.as_fd())?;
-        if let Ok(pidfd) = process::peer_pidfd(self.as_fd()) {
-            let process = Process::from_pidfd_of(pidfd, credentials.pid)?;
-            return Ok(Peer { credentials, process, certain: true });
-        }
-        Ok(Peer { credentials, process: Process::open(credentials.pid)?, certain: false })
+        Peer::of(self.as_fd())
     }
 
     /// A second handle on the same end.
@@ -281,32 +253,7 @@ impl From<SocketError> for io::Error {
     }
 }
 
-impl From<libc::ucred> for Credentials {
-    fn from(credentials: libc::ucred) -> Self {
-        Self { pid: u32::try_from(credentials.pid).unwrap_or(0), uid: credentials.uid, gid: credentials.gid }
-    }
-}
-
 /// A Unix socket that no child inherits by accident.
 pub(crate) fn new_socket(kind: SocketType) -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?)
-}
-
-fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<Credentials> {
-    let mut credentials = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
-    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
-    // SAFETY: both pointers are to locals of the size given.
-    let answer = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut credentials).cast(),
-            &raw mut length,
-        )
-    };
-    if answer != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(credentials.into())
 }
