@@ -101,6 +101,12 @@ pub enum Request {
         /// All of them, in the order of the configuration.
         children: Vec<ChildStatus>,
     },
+    /// Answered by [`Event::Done`] when everything that this client said before has been carried out or refused: so a
+    /// client learns whether one of the requests without a number was.
+    Sync {
+        /// Chosen by the client, repeated in the answer.
+        request: u32,
+    },
 }
 
 /// What the manager says to a client.

@@ -9,7 +9,7 @@
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let worker = Worker::from_env("totals").await?;
-//! let mut sales = worker.heir("sales")?;
+//! let mut sales = worker.heir("sales").await?;
 //! worker.ready()?;
 //! while let Some(told) = sales.next().await {
 //!     if let Told::Transferred(transfer) = told {
@@ -55,7 +55,7 @@ use ::tokio::task;
 use ::tokio::time::timeout;
 use heirloom_protocol::message::Status;
 
-use crate::client::{self, ANSWER_TIME, Answer, Question, socket_from_env};
+use crate::client::{self, ANSWER_TIME, Answer, Answered, Question, socket_from_env};
 use crate::{
     AcceptError, ConnectError, Fenced, HeirError, Key, Owned, Reader, Recall, RequestError, TableHeir, Value,
     WriteError, Writer,
@@ -148,16 +148,9 @@ impl Client {
     }
 
     async fn ask(&self, question: Question) -> Result<Answer, RequestError> {
-        let no_answer = RequestError::NoAnswer { question: question.to_string() };
         let (sender, answer) = oneshot::channel();
-        self.0.ask_then(question, move |answered| {
-            let _ = sender.send(answered);
-        })?;
-        match timeout(ANSWER_TIME, answer).await {
-            Ok(Ok(answered)) => answered.map_err(RequestError::from),
-            Ok(Err(_)) => Err(RequestError::Closed),
-            Err(_) => Err(no_answer),
-        }
+        self.0.ask_then(question.clone(), Box::new(move |answered| drop(sender.send(answered))))?;
+        awaited(&question, answer).await
     }
 }
 
@@ -206,9 +199,9 @@ impl Worker {
     ///
     /// # Errors
     /// [`HeirError`].
-    pub fn heir(&self, table: &str) -> Result<Heir, HeirError> {
+    pub async fn heir(&self, table: &str) -> Result<Heir, HeirError> {
         let (sender, told) = mpsc::unbounded_channel();
-        self.0.heir(table, Forward(sender))?;
+        self.inherit(table, Box::new(Forward(sender))).await?;
         Ok(Heir { told })
     }
 
@@ -222,15 +215,23 @@ impl Worker {
         V: Value + ?Sized + 'static,
     {
         let (owned, heir) = Owned::new(self.reader(table).await?);
-        self.0.heir(table, heir)?;
+        self.inherit(table, Box::new(heir)).await?;
         Ok(owned)
+    }
+
+    async fn inherit(&self, table: &str, heir: Box<dyn TableHeir>) -> Result<(), HeirError> {
+        let (sender, answer) = oneshot::channel();
+        let reply = Box::new(move |answered| drop(sender.send(answered)));
+        self.0.client().heir_then(table, heir, reply)?;
+        let answered = awaited(&Question::MayInherit { table: table.to_owned() }, answer).await;
+        self.0.client().heir_answered(table, answered.map(drop))
     }
 
     /// As [`crate::Worker::ready`].
     ///
     /// # Errors
-    /// [`HeirError::ForkedChild`].
-    pub fn ready(&self) -> Result<(), HeirError> {
+    /// [`RequestError::ForkedChild`].
+    pub fn ready(&self) -> Result<(), RequestError> {
         self.0.ready()
     }
 
@@ -314,6 +315,14 @@ impl TableHeir for Forward {
 
     fn fenced(&mut self, fenced: Fenced) {
         let _ = self.0.send(Told::Fenced(fenced));
+    }
+}
+
+async fn awaited(question: &Question, answer: oneshot::Receiver<Answered>) -> Result<Answer, RequestError> {
+    match timeout(ANSWER_TIME, answer).await {
+        Ok(Ok(answered)) => answered.map_err(RequestError::from),
+        Ok(Err(_)) => Err(RequestError::Closed),
+        Err(_) => Err(RequestError::NoAnswer { question: question.to_string() }),
     }
 }
 

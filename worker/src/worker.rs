@@ -76,18 +76,9 @@ impl Worker {
     /// Registers the heir of a table. Once the worker is [`ready`](Self::ready), the table may be transferred to it.
     ///
     /// # Errors
-    /// [`HeirError`].
+    /// [`HeirError`]; the manager refuses a table that its configuration does not have or does not grant.
     pub fn heir(&self, table: &str, heir: impl TableHeir) -> Result<(), HeirError> {
-        if table.is_empty() || table.len() > MAX_NAME_BYTES {
-            return Err(HeirError::Name { length: table.len() });
-        }
-        if self.client.link().is_inert() {
-            return Err(HeirError::ForkedChild);
-        }
-        if !self.client.link().heir(table, Box::new(heir)) {
-            return Err(HeirError::Twice { table: table.to_owned() });
-        }
-        Ok(())
+        self.client.heir(table, Box::new(heir))
     }
 
     /// Registers the ready-made heir of a table: for services whose request handlers write.
@@ -109,10 +100,10 @@ impl Worker {
     /// Says that the worker can take the tables it has heirs for, from now on, and after each reconnection.
     ///
     /// # Errors
-    /// [`HeirError::ForkedChild`].
-    pub fn ready(&self) -> Result<(), HeirError> {
+    /// [`RequestError::ForkedChild`].
+    pub fn ready(&self) -> Result<(), RequestError> {
         if self.client.link().is_inert() {
-            return Err(HeirError::ForkedChild);
+            return Err(RequestError::ForkedChild);
         }
         self.client.link().ready();
         Ok(())
@@ -150,10 +141,7 @@ pub enum HeirError {
         /// The table's id.
         table: String,
     },
-    /// The connection belongs to the parent process.
-    #[error("this is a forked child: connect again")]
-    ForkedChild,
-    /// The table could not be opened for reading.
+    /// The manager does not agree, or the table could not be opened for reading.
     #[error(transparent)]
-    Reader(#[from] RequestError),
+    Request(#[from] RequestError),
 }

@@ -6,7 +6,7 @@
 mod support;
 
 use heirloom_protocol::sys::testing::{fork, reap};
-use heirloom_worker::{HeirError, ReadError, RequestError, Worker, WriteError};
+use heirloom_worker::{ReadError, RequestError, Worker, WriteError};
 use support::{Manager, TABLE, inbox, transfer};
 
 #[test]
@@ -47,7 +47,7 @@ fn a_forked_child_writes_nothing_reads_nothing_and_releases_nothing() {
             && matches!(reader.contains("Zonda"), Err(ReadError::ForkedChild { .. }))
             && matches!(reader.entries(), Err(ReadError::ForkedChild { .. }));
         let asks = matches!(worker.client().status(), Err(RequestError::ForkedChild))
-            && matches!(worker.ready(), Err(HeirError::ForkedChild));
+            && matches!(worker.ready(), Err(RequestError::ForkedChild));
         let accepts = transferred.take().unwrap().accept::<str, u64>().is_err();
         let releases = matches!(sales.release(), Err(WriteError::Fenced { .. }));
         drop((worker, reader));

@@ -5,9 +5,9 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use heirloom_protocol::message::{Event, Request, TransferReason};
+use heirloom_protocol::message::{Event, Refusal, Request, TransferReason};
 use heirloom_protocol::table::Recovery;
-use heirloom_worker::{AcceptError, TableHeir, Transfer, Worker, WriteError, Writer};
+use heirloom_worker::{AcceptError, HeirError, TableHeir, Transfer, Worker, WriteError, Writer};
 use serde::Deserialize;
 use support::{Manager, PATIENCE, TABLE, Told, inbox, transfer};
 
@@ -220,4 +220,29 @@ fn a_clumsy_heir_costs_its_worker_that_transfer_only() {
     assert!(matches!(failed.lock().unwrap().take(), Some(AcceptError::OnClientThread { .. })));
     manager.offer(&line, "");
     accepted(&manager, &line, transfers.recv_timeout(PATIENCE).unwrap()).release().unwrap();
+}
+
+#[test]
+fn an_heir_that_the_manager_does_not_agree_to_is_none() {
+    let manager = Manager::start();
+    let connecting = manager.beside(|socket| Worker::connect(socket, "tracker").unwrap());
+    let line = manager.register("tracker");
+    let worker = connecting.join().unwrap();
+    let registering = std::thread::spawn(move || {
+        let misspelt = worker.heir("salse", inbox().0);
+        let fine = worker.heir(TABLE, inbox().0);
+        let twice = worker.heir(TABLE, inbox().0);
+        (worker, misspelt, fine, twice)
+    });
+    line.expect(Request::Heir { table: "salse".into() });
+    let Some(Request::Sync { request }) = line.hear() else { panic!("expected to be asked") };
+    let message = "there is no [[table]] `salse` in the configuration".to_owned();
+    line.say(Event::Refused { request: None, why: Refusal::UnknownTable, message });
+    line.say(Event::Done { request });
+    line.agree();
+    let (_worker, misspelt, fine, twice) = registering.join().unwrap();
+    let said = "the manager refuses: there is no [[table]] `salse` in the configuration";
+    assert_eq!(misspelt.unwrap_err().to_string(), said);
+    fine.unwrap();
+    assert!(matches!(twice, Err(HeirError::Twice { .. })));
 }

@@ -17,7 +17,7 @@ fn service(manager: &Manager) -> (Worker, Owned<str, u64>, Line) {
     });
     let line = manager.register("web");
     manager.open(&line);
-    line.expect(Request::Heir { table: TABLE.into() });
+    line.agree();
     line.expect(Request::Ready);
     let (worker, sessions) = service.join().unwrap();
     (worker, sessions, line)

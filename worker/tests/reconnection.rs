@@ -72,7 +72,7 @@ fn an_acceptance_under_way_fails_and_the_next_offer_is_a_good_one() {
     drop(line);
     assert!(matches!(accepting.join().unwrap(), Err(AcceptError::Withdrawn { epoch: 1, .. })));
 
-    let line = manager.candidate("tracker");
+    let line = manager.candidate_again("tracker");
     manager.offer(&line, "");
     let offered = transfer(&told);
     let accepting = std::thread::spawn(move || offered.accept::<str, u64>());
@@ -135,14 +135,14 @@ fn a_manager_that_breaks_the_protocol_is_left_and_tried_again() {
     };
     line.say(without_descriptor);
     assert_eq!(line.hear(), None);
-    let line = manager.candidate("tracker");
+    let line = manager.candidate_again("tracker");
     line.say_garbage();
     assert_eq!(line.hear(), None);
-    let line = manager.candidate("tracker");
+    let line = manager.candidate_again("tracker");
     line.say(Event::Registered); // out of turn
     assert_eq!(line.hear(), None);
 
-    let line = manager.candidate("tracker");
+    let line = manager.candidate_again("tracker");
     manager.offer(&line, "");
     drop(transfer(&told));
 }

@@ -26,7 +26,7 @@ async fn candidate() -> (Manager, Worker, Heir, Line) {
         (manager, line)
     });
     let worker = Worker::connect(socket, "tracker").await.unwrap();
-    let heir = worker.heir(TABLE).unwrap();
+    let heir = worker.heir(TABLE).await.unwrap();
     worker.ready().unwrap();
     let (manager, line) = manager.await.unwrap();
     (manager, worker, heir, line)
@@ -105,7 +105,7 @@ async fn a_service_owns_a_table() {
     let registered = beside(move || {
         let line = manager.register("web");
         manager.open(&line);
-        line.expect(Request::Heir { table: TABLE.into() });
+        line.agree();
         line.expect(Request::Ready);
         (manager, line)
     });

@@ -84,6 +84,10 @@ impl Control {
                 self.send_status(from, request);
                 Ok(())
             }
+            Request::Sync { request } => {
+                self.send(from, &Event::Done { request });
+                Ok(())
+            }
             Request::Children { children } => {
                 let parent =
                     rustix::process::getppid().map_or(0, |parent| parent.as_raw_nonzero().get() as u32);

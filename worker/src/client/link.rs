@@ -89,8 +89,8 @@ impl Link {
         self.hub.tell(|session| session.ask(question, reply));
     }
 
-    /// False where the table has an heir already.
-    pub(crate) fn heir(&self, table: &str, heir: Box<dyn TableHeir>) -> bool {
+    /// False where the table has an heir already. `reply` hears whether the manager agrees.
+    pub(super) fn heir(&self, table: &str, heir: Box<dyn TableHeir>, reply: Reply<Answered>) -> bool {
         // The heir is there before the manager hears of it.
         let mut heirs = lock(&self.hub.heirs);
         if heirs.contains_key(table) {
@@ -98,8 +98,16 @@ impl Link {
         }
         heirs.insert(table.to_owned(), Arc::new(Mutex::new(heir)));
         drop(heirs);
-        self.hub.tell(|session| session.heir(table));
+        self.hub.tell(|session| session.heir(table, reply));
         true
+    }
+
+    /// Forgets an heir that the manager does not agree to.
+    pub(super) fn no_heir(&self, table: &str) {
+        self.hub.tell(|session| session.no_heir(table));
+        // Dropped after the lock is released: an heir may hold anything.
+        let heir = lock(&self.hub.heirs).remove(table);
+        drop(heir);
     }
 
     pub(crate) fn ready(&self) {

@@ -7,9 +7,11 @@
 //! | [`thread`] | the one thread that connects, listens and calls heirs |
 //! | [`ownership`] | what makes this process an owner, and ends it by being dropped |
 //! | [`source`] | the mapping that all readers of a table share |
+//! | [`error`] | why the manager could not be reached, or did not do something |
 //! | [`back_off`] | how long to wait between tries to connect |
 
 mod back_off;
+mod error;
 mod link;
 mod ownership;
 mod session;
@@ -19,24 +21,25 @@ mod thread;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use std::{env, fmt, io};
+use std::{env, fmt};
 
-use heirloom_protocol::message::{Refusal, Status};
-use heirloom_protocol::sys::SocketError;
-use heirloom_protocol::table::OpenError;
+use crossbeam_channel::Receiver;
+use heirloom_protocol::message::{MAX_NAME_BYTES, Status};
 
+pub use error::{ConnectError, RequestError};
 pub(crate) use link::Link;
 #[cfg(feature = "tokio")]
 pub(crate) use ownership::Tenure;
 pub(crate) use ownership::{Grant, Ownership};
 pub(crate) use session::Reply;
-pub(crate) use session::{Answer, Question};
-use session::{Answered, Refused, Session};
+use session::Session;
+pub(crate) use session::{Answer, Answered, Question};
 pub(crate) use source::Source;
 
 use crate::codec::{Key, Value};
-use crate::engine::MapError;
+use crate::heir::TableHeir;
 use crate::reader::Reader;
+use crate::worker::HeirError;
 
 /// Where children of `heirloom run` find the control socket.
 const SOCKET_VARIABLE: &str = "HEIRLOOM_SOCKET";
@@ -161,32 +164,79 @@ impl Client {
         &self.link
     }
 
+    /// Tells the manager of an heir, and waits until it agrees.
+    pub(crate) fn heir(&self, table: &str, heir: Box<dyn TableHeir>) -> Result<(), HeirError> {
+        let (reply, answer) = self.waiting()?;
+        self.heir_then(table, heir, reply)?;
+        self.heir_answered(
+            table,
+            self.wait(&Question::MayInherit { table: table.to_owned() }, &answer).map(drop),
+        )
+    }
+
+    /// Tells the manager of an heir; `reply` hears on the client's thread whether it agrees, and then
+    /// [`Self::heir_answered`] is to be called.
+    pub(crate) fn heir_then(
+        &self,
+        table: &str,
+        heir: Box<dyn TableHeir>,
+        reply: Reply<Answered>,
+    ) -> Result<(), HeirError> {
+        if table.is_empty() || table.len() > MAX_NAME_BYTES {
+            return Err(HeirError::Name { length: table.len() });
+        }
+        if self.link.is_inert() {
+            return Err(RequestError::ForkedChild.into());
+        }
+        if !self.link.heir(table, heir, reply) {
+            return Err(HeirError::Twice { table: table.to_owned() });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn heir_answered(
+        &self,
+        table: &str,
+        answered: Result<(), RequestError>,
+    ) -> Result<(), HeirError> {
+        if answered.is_err() {
+            self.link.no_heir(table);
+        }
+        Ok(answered?)
+    }
+
     /// Asks, and waits for the answer.
     fn ask(&self, question: Question) -> Result<Answer, RequestError> {
+        let (reply, answer) = self.waiting()?;
+        self.ask_then(question.clone(), reply)?;
+        self.wait(&question, &answer)
+    }
+
+    /// A reply, and where it arrives. Not on the client's thread, which would have to bring it.
+    fn waiting(&self) -> Result<(Reply<Answered>, Receiver<Answered>), RequestError> {
         if self.link.is_client_thread() {
             return Err(RequestError::OnClientThread);
         }
         let (sender, answer) = crossbeam_channel::bounded(1);
-        let asked = question.clone();
-        self.ask_then(question, move |answered| {
+        let reply = move |answered| {
             let _ = sender.send(answered);
-        })?;
+        };
+        Ok((Box::new(reply), answer))
+    }
+
+    fn wait(&self, question: &Question, answer: &Receiver<Answered>) -> Result<Answer, RequestError> {
         match answer.recv_timeout(ANSWER_TIME) {
             Ok(answered) => answered.map_err(RequestError::from),
-            Err(_) => Err(RequestError::NoAnswer { question: asked.to_string() }),
+            Err(_) => Err(RequestError::NoAnswer { question: question.to_string() }),
         }
     }
 
     /// Asks; `reply` hears the answer on the client's thread.
-    pub(crate) fn ask_then(
-        &self,
-        question: Question,
-        reply: impl FnOnce(Answered) + Send + 'static,
-    ) -> Result<(), RequestError> {
+    pub(crate) fn ask_then(&self, question: Question, reply: Reply<Answered>) -> Result<(), RequestError> {
         if self.link.is_inert() {
             return Err(RequestError::ForkedChild);
         }
-        self.link.ask(question, Box::new(reply));
+        self.link.ask(question, reply);
         Ok(())
     }
 
@@ -234,100 +284,7 @@ impl fmt::Display for Question {
             Self::Open { table } => write!(f, "open table `{table}`"),
             Self::Recall { table } => write!(f, "recall table `{table}`"),
             Self::Status => f.write_str("say its status"),
-        }
-    }
-}
-
-/// The manager could not be reached, or does not want this client.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// The environment does not say where the control socket is.
-    #[error(
-        "{SOCKET_VARIABLE} is not set: start this program by `heirloom run`, or set it to the control socket's path"
-    )]
-    NoSocket,
-    /// Nobody listens on the control socket.
-    #[error("{source}")]
-    Unreachable {
-        /// Which socket, and what the kernel says.
-        source: SocketError,
-    },
-    /// The manager refuses the version, the name or the user.
-    #[error("the manager refuses: {message}")]
-    Refused {
-        /// What kind of refusal this is.
-        why: Refusal,
-        /// What the manager says.
-        message: String,
-    },
-    /// Somebody listens, and does not answer.
-    #[error("no answer from the manager at {}: it may still be hydrating; see its log", socket.display())]
-    NoAnswer {
-        /// The control socket.
-        socket: PathBuf,
-    },
-    /// The client's thread could not be started.
-    #[error("cannot start a thread: {source}")]
-    Thread {
-        /// The kernel's answer.
-        source: io::Error,
-    },
-}
-
-/// The manager did not do what it was asked for.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RequestError {
-    /// It refuses.
-    #[error("the manager refuses: {message}")]
-    Refused {
-        /// What kind of refusal this is.
-        why: Refusal,
-        /// What the manager says.
-        message: String,
-    },
-    /// It is away, or busy.
-    #[error("the manager did not {question} in {} seconds: see `heirloom status` and its log", ANSWER_TIME.as_secs())]
-    NoAnswer {
-        /// What was asked.
-        question: String,
-    },
-    /// It answered something else: its version and this library's do not fit.
-    #[error("the manager's answer makes no sense: its version and this program's do not fit together")]
-    Unexpected,
-    /// The segment could not be mapped.
-    #[error("cannot map table `{table}`: {source}")]
-    Map {
-        /// The table's id.
-        table: String,
-        /// What the kernel says.
-        source: MapError,
-    },
-    /// The segment is not a table that this library can read.
-    #[error("cannot read table `{table}`: {source}")]
-    Open {
-        /// The table's id.
-        table: String,
-        /// What is wrong with it.
-        source: OpenError,
-    },
-    /// Called by an heir, on the thread that hears the manager.
-    #[error("an heir must not wait for the manager: do this on another thread")]
-    OnClientThread,
-    /// The connection belongs to the parent process.
-    #[error("this is a forked child: connect again")]
-    ForkedChild,
-    /// The client has ended.
-    #[error("the connection was closed")]
-    Closed,
-}
-
-impl From<Refused> for RequestError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::ByManager { why, message } => Self::Refused { why, message },
-            Refused::Closed => Self::Closed,
+            Self::MayInherit { table } => write!(f, "say whether this worker may inherit table `{table}`"),
         }
     }
 }

@@ -38,9 +38,17 @@ pub(crate) type Granted = Result<(OwnedFd, Arc<Tenure>), String>;
 /// A question to the manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Question {
-    Open { table: String },
-    Recall { table: String },
+    Open {
+        table: String,
+    },
+    Recall {
+        table: String,
+    },
     Status,
+    /// Whether the manager knows this table and lets the worker be its heir. Asked right after it was told of the heir.
+    MayInherit {
+        table: String,
+    },
 }
 
 /// The manager's answer to a [`Question`].
@@ -108,6 +116,8 @@ struct Asked {
     reply: Reply<Answered>,
     /// The pieces of a status that have come so far.
     pieces: String,
+    /// What the manager refused before it answered, without saying which request that was.
+    complaint: Option<Refused>,
 }
 
 /// An offer that has not been declined or granted.
@@ -159,6 +169,7 @@ impl Session {
         }
         for asked in self.asked.values_mut() {
             asked.pieces.clear();
+            asked.complaint = None;
         }
         self.forget_offers("the connection to the manager was lost")
     }
@@ -180,14 +191,23 @@ impl Session {
         }
         self.last_number = self.last_number.wrapping_add(1);
         let request = question.request(self.last_number);
-        self.asked.insert(self.last_number, Asked { question, reply, pieces: String::new() });
+        self.asked
+            .insert(self.last_number, Asked { question, reply, pieces: String::new(), complaint: None });
         self.when_online(request)
     }
 
-    /// The worker has an heir for a table.
-    pub(crate) fn heir(&mut self, table: &str) -> Vec<Effect> {
+    /// The worker has an heir for a table; `reply` hears whether it may.
+    pub(crate) fn heir(&mut self, table: &str, reply: Reply<Answered>) -> Vec<Effect> {
         self.heirs.insert(table.to_owned());
-        self.when_online(Request::Heir { table: table.to_owned() })
+        let mut effects = self.when_online(Request::Heir { table: table.to_owned() });
+        effects.extend(self.ask(Question::MayInherit { table: table.to_owned() }, reply));
+        effects
+    }
+
+    /// The worker has no heir for a table after all.
+    pub(crate) fn no_heir(&mut self, table: &str) -> Vec<Effect> {
+        self.heirs.remove(table);
+        Vec::new()
     }
 
     /// The worker can take tables from now on.
@@ -275,7 +295,7 @@ impl Session {
             Event::Refused { request: Some(request), why, message } => {
                 self.answered(request, Err(Refused::ByManager { why, message }))
             }
-            Event::Refused { request: None, why, message } => vec![Effect::Complaint { why, message }],
+            Event::Refused { request: None, why, message } => self.complained(why, message),
             event => vec![Effect::HangUp(format!("out of turn: {event:?}"))],
         }
     }
@@ -358,8 +378,24 @@ impl Session {
 
     fn answered(&mut self, request: u32, answered: Answered) -> Vec<Effect> {
         // None: it was asked again after a reconnection, and this is the second answer.
-        let asked = self.asked.remove(&request);
-        asked.map(|asked| Effect::Answer { reply: asked.reply, answered }).into_iter().collect()
+        let Some(asked) = self.asked.remove(&request) else { return Vec::new() };
+        let answered = asked.complaint.map_or(answered, Err);
+        vec![Effect::Answer { reply: asked.reply, answered }]
+    }
+
+    /// A connection's requests are dealt with in order, so what is refused without a number before the first question
+    /// about an heir is answered, is that heir.
+    fn complained(&mut self, why: Refusal, message: String) -> Vec<Effect> {
+        let about_heir = matches!(why, Refusal::UnknownTable | Refusal::NotPermitted);
+        let first =
+            self.asked.values_mut().find(|asked| matches!(asked.question, Question::MayInherit { .. }));
+        match first {
+            Some(asked) if about_heir => {
+                asked.complaint = Some(Refused::ByManager { why, message });
+                Vec::new()
+            }
+            _ => vec![Effect::Complaint { why, message }],
+        }
     }
 
     fn forget_offers(&mut self, reason: &str) -> Vec<Effect> {
@@ -388,6 +424,7 @@ impl Question {
             Self::Open { table } => Request::Open { request, table: table.clone() },
             Self::Recall { table } => Request::Recall { request, table: table.clone() },
             Self::Status => Request::Status { request },
+            Self::MayInherit { .. } => Request::Sync { request },
         }
     }
 }

@@ -67,6 +67,14 @@ impl Manager {
     /// The next connection: a worker with an heir for the table, and ready.
     pub fn candidate(&self, name: &str) -> Line {
         let line = self.register(name);
+        line.agree();
+        line.expect(Request::Ready);
+        line
+    }
+
+    /// The next connection: the same worker, after the connection was lost.
+    pub fn candidate_again(&self, name: &str) -> Line {
+        let line = self.register(name);
         line.expect(Request::Heir { table: TABLE.to_owned() });
         line.expect(Request::Ready);
         line
@@ -146,6 +154,15 @@ impl Line {
     pub fn welcome(&self) {
         self.expect(Request::Hello { version: PROTOCOL_VERSION });
         self.say(Event::Welcome { version: PROTOCOL_VERSION, manager_pid: std::process::id() });
+    }
+
+    /// Agrees that the worker is an heir of the table.
+    pub fn agree(&self) {
+        self.expect(Request::Heir { table: TABLE.to_owned() });
+        match self.hear() {
+            Some(Request::Sync { request }) => self.say(Event::Done { request }),
+            other => panic!("expected to be asked whether that is all right, heard {other:?}"),
+        }
     }
 
     /// The next request; `None` where the worker has closed.
