@@ -4,7 +4,7 @@
 //! is recognised as a disk's read-ahead recognises one: once it has grown by four times a chunk, a thread of the owner
 //! keeps chunks present ahead of it, up to a quarter of what it has grown, at most [`AHEAD_BYTES`]. So a small table
 //! costs no thread, and no table more than a quarter too much. A writer that is faster than the thread makes its own
-//! memory present, as if there were none; and a chunk that it is about to reach is not collapsed any more.
+//! memory present, as if there were none, and the thread leaves a chunk alone that the writer is about to reach.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -120,9 +120,12 @@ impl Shared {
                 work = self.changed.wait(work).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            let huge = !work.streams.iter().any(|stream| stream.is_near(chunk));
+            // Too late for that one: leave it to the writer, and be in time for the next.
+            if work.streams.iter().any(|stream| stream.is_near(chunk)) {
+                continue;
+            }
             drop(work);
-            let made = self.pages.make_chunk_present(chunk, huge);
+            let made = self.pages.make_chunk_present(chunk);
             work = lock(&self.work);
             if made.is_err() {
                 // Whoever needs the memory will ask for it, and be told.
@@ -158,6 +161,7 @@ impl Stream {
         (start..end + NEAR_BYTES).contains(&(chunk * CHUNK_BYTES))
     }
 
+    /// The chunks to make present now that the stream has grown to `end`, if it has.
     fn grow_to(&mut self, end: u64) -> Range<u64> {
         self.bytes.1 = self.bytes.1.max(end);
         let (start, end) = self.bytes;

@@ -64,7 +64,7 @@ impl Pages {
         while step < steps.end {
             let chunk_is_asked_for =
                 step.is_multiple_of(STEPS_PER_CHUNK) && step + STEPS_PER_CHUNK <= steps.end;
-            if chunk_is_asked_for && self.make_chunk_present(step / STEPS_PER_CHUNK, true)? {
+            if chunk_is_asked_for && self.make_chunk_present(step / STEPS_PER_CHUNK)? {
                 step += STEPS_PER_CHUNK;
                 continue;
             }
@@ -81,13 +81,13 @@ impl Pages {
         Ok(())
     }
 
-    /// Makes a chunk present that has not been touched yet, as one huge page where it should be and can; false where a
+    /// Makes a chunk present that has not been touched yet, as one huge page where it can be; false where a
     /// part of it has been touched, and nothing is done.
     ///
     /// Collapsing is for fresh chunks only: a writer in the middle of one would be stopped for milliseconds. And it
     /// comes before populating: a chunk with a single page becomes a huge one in a fifth of the time of a full one,
     /// whose pages would have to be copied (0.5 against 2.6 ms; without any page there is nothing to collapse).
-    pub(super) fn make_chunk_present(&self, chunk: u64, huge: bool) -> Result<bool, OutOfMemory> {
+    pub(super) fn make_chunk_present(&self, chunk: u64) -> Result<bool, OutOfMemory> {
         let steps = chunk * STEPS_PER_CHUNK..(chunk + 1) * STEPS_PER_CHUNK;
         if steps.clone().any(|step| self.is_present(step)) {
             return Ok(false);
@@ -95,10 +95,8 @@ impl Pages {
         let bytes = chunk * CHUNK_BYTES..(chunk + 1) * CHUNK_BYTES;
         if !self.are_resident(&bytes) {
             limits::ask_for(CHUNK_BYTES)?;
-            if huge {
-                self.populate(bytes.start..bytes.start + 1)?;
-                self.collapse(chunk);
-            }
+            self.populate(bytes.start..bytes.start + 1)?;
+            self.collapse(chunk);
         }
         self.populate(bytes)?;
         self.mark(steps);
