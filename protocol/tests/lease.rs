@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use heirloom_protocol::region::{MappedRegion, Region};
 use heirloom_protocol::sys::segment::SEGMENT_UNIT_BYTES;
 use heirloom_protocol::sys::writers::writers_of;
-use heirloom_protocol::sys::{Connection, Process, Proof, ProofError, Segment, testing};
+use heirloom_protocol::sys::{Connection, Process, Proof, ProofError, Segment};
 use rustix::process::Signal;
 use support::{Actor, alone, expect, hear, role, say, start};
 
@@ -55,12 +55,14 @@ fn be_a_worker(connection: &Connection) {
             "unmap" => drop(region.take()),
             "close" => drop(descriptor.take()),
             "fork" => {
-                let child = testing::fork(|| {
+                let child = support::fork(|| {
                     loop {
                         std::thread::park();
                     }
                 });
-                say(connection, &child.expect("forked").pid().to_string());
+                say(connection, &child.pid().to_string());
+                // It is to outlive this process.
+                std::mem::forget(child);
                 continue;
             }
             other => panic!("an unknown order: {other}"),
@@ -157,6 +159,7 @@ fn a_forked_child_with_the_descriptor_holds_it_after_its_parents_death() {
     expect(&worker.connection, "done");
     say(&worker.connection, "fork");
     let child = Process::open(hear(&worker.connection).0.parse().expect("a number")).expect("alive");
+    let child = support::Mortal(child);
     kill(&mut worker);
     assert_held(&segment);
     assert_eq!(writers_of(&segment, &[std::process::id()]).len(), 1);
@@ -172,18 +175,17 @@ fn a_forked_child_with_a_mapping_of_its_own_holds_it() {
     let segment = segment();
     let fresh = segment.fresh_writable().expect("fresh");
     let (ours, theirs) = Connection::pair().expect("a pair");
-    let child = testing::fork(|| {
+    let child = support::fork(|| {
         let region = MappedRegion::writable(fresh).expect("mapped");
         region.store(9, 99);
         say(&theirs, "mapped");
         expect(&theirs, "end");
         0
-    })
-    .expect("forked");
+    });
     expect(&ours, "mapped");
     assert_held(&segment);
     say(&ours, "end");
-    assert_eq!(testing::reap(&child).expect("reaped"), 0);
+    assert_eq!(child.end(), 0);
     assert_free(&segment);
     assert_eq!(segment.map().expect("mapped").load(9), 99);
 }
@@ -194,16 +196,15 @@ fn a_fork_of_the_owner_does_not_inherit_the_librarys_mapping() {
     let segment = segment();
     let region = MappedRegion::writable(segment.fresh_writable().expect("fresh")).expect("mapped");
     let (ours, theirs) = Connection::pair().expect("a pair");
-    let child = testing::fork(|| {
+    let child = support::fork(|| {
         expect(&theirs, "end");
         0
-    })
-    .expect("forked");
+    });
     assert_held(&segment);
     drop(region);
     assert_free(&segment);
     say(&ours, "end");
-    assert_eq!(testing::reap(&child).expect("reaped"), 0);
+    assert_eq!(child.end(), 0);
 }
 
 /// Not once may the proof lag behind the notice of death, or the handoff would wait for nothing.
@@ -214,21 +215,20 @@ fn the_proof_is_there_when_the_notice_of_death_is() {
     for round in 0..300 {
         let fresh = segment.fresh_writable().expect("fresh");
         let (ours, theirs) = Connection::pair().expect("a pair");
-        let child = testing::fork(|| {
+        let child = support::fork(|| {
             let region = MappedRegion::writable(fresh).expect("mapped");
             region.make_present(0..1024).expect("memory");
             say(&theirs, "mapped");
             loop {
                 region.store(round % 1024, round);
             }
-        })
-        .expect("forked");
+        });
         expect(&ours, "mapped");
         assert_held(&segment);
         child.kill(Signal::KILL).expect("killed");
         assert!(child.wait_exit(support::PATIENCE), "round {round}");
         assert_free(&segment);
-        assert_eq!(testing::reap(&child).expect("reaped"), -9);
+        assert_eq!(child.end(), -9);
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use heirloom_protocol::sys::inherit::{receive_and_exec, received_descriptors, send_descriptors};
 use heirloom_protocol::sys::notify::{Notification, Notifier, NotifyError, NotifySocket};
-use heirloom_protocol::sys::{Connection, Process, testing};
+use heirloom_protocol::sys::{Connection, Process};
 use rustix::io::FdFlags;
 use support::{PATIENCE, alone};
 
@@ -162,7 +162,7 @@ fn a_sender_is_who_it_is() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = NotifySocket::bind(&folder.path().join("notify")).expect("bound");
     let service = Notifier::connect(socket.path()).expect("connected");
-    let child = testing::fork(|| i32::from(service.ready().is_err())).expect("forked");
+    let child = support::fork(|| i32::from(service.ready().is_err()));
     assert_eq!(next(&socket).sender.expect("the kernel's word").pid, child.pid());
-    assert_eq!(testing::reap(&child).expect("reaped"), 0);
+    assert_eq!(child.end(), 0);
 }

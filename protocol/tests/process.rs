@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 
 use heirloom_protocol::region::{MappedRegion, Region};
 use heirloom_protocol::sys::segment::SEGMENT_UNIT_BYTES;
-use heirloom_protocol::sys::{Connection, KillError, Process, Proof, ProofError, Segment, testing};
+use heirloom_protocol::sys::{Connection, KillError, Process, Proof, ProofError, Segment};
 use rustix::process::Signal;
 use support::{PATIENCE, alone, expect, say};
 
 /// A child that does nothing until it is told to end.
-fn sleeper() -> (Process, Connection) {
+fn sleeper() -> (support::Mortal, Connection) {
     let (ours, theirs) = Connection::pair().expect("a pair");
-    let child = testing::fork(|| {
+    let child = support::fork(|| {
         let mut order = Vec::new();
         // Waits for a packet, or for the end of the connection.
         let _ = theirs.recv(&mut order);
         order.first().map_or(0, |code| i32::from(*code))
     });
-    (child.expect("forked"), ours)
+    (child, ours)
 }
 
 #[test]
@@ -39,14 +39,14 @@ fn identity_is_the_process_and_not_its_number() {
     one.kill(Signal::KILL).expect("killed");
     let found = Process::from_pidfd(stored.try_clone().expect("a copy")).expect("a pidfd");
     assert_eq!((found.pid(), found.identity()), (one.pid(), one.identity()));
-    assert_eq!(testing::reap(&one).expect("reaped"), -9);
+    assert_eq!(one.end(), -9);
     let found = Process::from_pidfd(stored).expect("a pidfd of a process long gone");
     assert_eq!((found.pid(), found.identity()), (0, one.identity()));
     assert!(found.has_exited());
     assert!(Process::open(one.pid()).is_err(), "nobody has its number now");
 
     other.kill(Signal::KILL).expect("killed");
-    testing::reap(&other).expect("reaped");
+    other.end();
     let file = tempfile::tempfile().expect("a file");
     assert!(Process::from_pidfd(file.into()).is_err());
 }
@@ -62,7 +62,7 @@ fn death_is_noticed_when_it_happens() {
     connection.send(&[3], None).expect("sent");
     assert!(child.wait_exit(PATIENCE));
     assert!(child.has_exited(), "a zombie has ended");
-    assert_eq!(testing::reap(&child).expect("reaped"), 3);
+    assert_eq!(child.end(), 3);
     assert!(child.has_exited(), "so has one that is gone");
     assert!(matches!(child.kill(Signal::KILL), Err(KillError::Gone)));
     assert!(matches!(child.may_kill(), Err(KillError::Gone)));
@@ -78,30 +78,30 @@ fn death_is_noticed_when_it_happens() {
 fn a_group_is_killed_with_its_leader() {
     let _turn = alone();
     let (ours, theirs) = Connection::pair().expect("a pair");
-    let leader = testing::fork(|| {
+    let leader = support::fork(|| {
         rustix::process::setpgid(None, None).expect("its own group");
-        let member = testing::fork(|| {
+        let member = support::fork(|| {
             loop {
                 std::thread::park();
             }
         });
-        say(&theirs, &member.expect("forked").pid().to_string());
+        say(&theirs, &member.pid().to_string());
         loop {
             std::thread::park();
         }
-    })
-    .expect("forked");
+    });
     let member = Process::open(support::hear(&ours).0.parse().expect("a number")).expect("alive");
+    let member = support::Mortal(member);
     leader.kill_group(Signal::KILL).expect("killed");
     assert!(leader.wait_exit(PATIENCE) && member.wait_exit(PATIENCE));
-    testing::reap(&leader).expect("reaped");
+    leader.end();
 
     // One that leads no group: nobody else is hit.
     let (child, connection) = sleeper();
     assert!(matches!(child.kill_group(Signal::KILL), Err(KillError::NoGroup { .. })));
     assert!(!child.has_exited());
     connection.shutdown();
-    assert_eq!(testing::reap(&child).expect("reaped"), 0);
+    assert_eq!(child.end(), 0);
 }
 
 /// A process with much memory is not dead for a while after it was killed: the notice comes when it can write no more
@@ -114,15 +114,14 @@ fn a_slow_death_is_noticed_when_it_is_over() {
     for round in 0..3 {
         let fresh = segment.fresh_writable().expect("fresh");
         let (ours, theirs) = Connection::pair().expect("a pair");
-        let child = testing::fork(|| {
+        let child = support::fork(|| {
             let region = MappedRegion::writable(fresh).expect("mapped");
             let heap = vec![1_u8; HEAP_BYTES];
             say(&theirs, "ready");
             loop {
                 region.store(1, region.load(1) + u64::from(heap[HEAP_BYTES - 1]));
             }
-        })
-        .expect("forked");
+        });
         expect(&ours, "ready");
         let region = segment.map().expect("mapped");
         child.kill(Signal::KILL).expect("killed");
@@ -141,6 +140,6 @@ fn a_slow_death_is_noticed_when_it_is_over() {
             Err(error) => panic!("{error}"),
         }
         assert_eq!(region.load(1), at_the_notice);
-        assert_eq!(testing::reap(&child).expect("reaped"), -9);
+        assert_eq!(child.end(), -9);
     }
 }

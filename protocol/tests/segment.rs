@@ -65,6 +65,7 @@ fn more_seals_than_ours_are_welcome() {
     let segment = Segment::create("test", 1).expect("a segment");
     let seals = rustix::fs::fcntl_get_seals(&segment).expect("seals");
     assert!(seals.contains(SEALS), "{seals:?}");
+    assert!(segment.map().is_ok());
     assert_eq!(segment.bytes(), SEGMENT_UNIT_BYTES);
 }
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use heirloom_protocol::codec::MessageError;
 use heirloom_protocol::message::{Event, MAX_MESSAGE_BYTES, Request};
-use heirloom_protocol::sys::{Connection, ListenError, Listener, SocketError, testing};
+use heirloom_protocol::sys::{Connection, ListenError, Listener, SocketError};
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 use support::{PATIENCE, alone, expect, role, say, start};
@@ -49,15 +49,14 @@ fn messages_arrive_whole_with_their_descriptor_and_sender() {
 fn a_forked_child_on_its_parents_connection_is_told_apart() {
     let _turn = alone();
     let (worker, manager) = Connection::pair().expect("a pair");
-    let child = testing::fork(|| {
+    let child = support::fork(|| {
         say(&worker, "release");
         0
-    })
-    .expect("forked");
+    });
     let received = expect(&manager, "release");
     assert_eq!(received.sender.expect("the kernel's word").pid, child.pid());
     assert_eq!(manager.peer().expect("a peer").credentials.pid, std::process::id());
-    testing::reap(&child).expect("reaped");
+    child.end();
 }
 
 #[test]
@@ -180,11 +179,11 @@ fn a_dead_sockets_file_is_replaced_and_a_living_ones_is_not() {
     Connection::connect(&path).expect("it still lives");
 
     let mut inherited = Some(listener);
-    let child = testing::fork(|| {
+    let child = support::fork(|| {
         drop(inherited.take());
         0
     });
-    testing::reap(&child.expect("forked")).expect("reaped");
+    child.end();
     assert!(path.exists(), "a forked child does not remove its parent's");
     drop(inherited);
     assert!(!path.exists(), "whoever made it removes it");
@@ -192,18 +191,17 @@ fn a_dead_sockets_file_is_replaced_and_a_living_ones_is_not() {
 
     // One that was killed leaves its file.
     let (ours, theirs) = Connection::pair().expect("a pair");
-    let child = testing::fork(|| {
+    let child = support::fork(|| {
         let _listener = Listener::bind(&path, 0o666).expect("listening");
         say(&theirs, "listening");
         loop {
             std::thread::park();
         }
-    })
-    .expect("forked");
+    });
     expect(&ours, "listening");
     assert!(matches!(Listener::bind(&path, 0o600), Err(ListenError::InUse { .. })));
     child.kill(rustix::process::Signal::KILL).expect("killed");
-    testing::reap(&child).expect("reaped");
+    child.end();
     assert!(path.exists());
     let listener = Listener::bind(&path, 0o600).expect("replaced");
     let connection = Connection::connect(&path).expect("connected");

@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use heirloom_protocol::sys::{Connection, Process, Received};
+use heirloom_protocol::sys::{Connection, Process, Received, Signal, testing};
 
 /// Names the role of a test binary that was executed again.
 const ROLE: &str = "HEIRLOOM_TEST_ROLE";
@@ -26,6 +26,38 @@ pub(crate) struct Actor {
     pub(crate) child: Child,
     pub(crate) process: Process,
     pub(crate) connection: Connection,
+}
+
+/// A process that does not outlive the test, whatever becomes of that.
+pub(crate) struct Mortal(pub(crate) Process);
+
+/// Forks, as [`testing::fork`] says.
+pub(crate) fn fork(child: impl FnOnce() -> i32) -> Mortal {
+    Mortal(testing::fork(child).expect("forked"))
+}
+
+impl Mortal {
+    /// Waits for its end: its exit code, or minus the signal.
+    pub(crate) fn end(&self) -> i32 {
+        testing::reap(&self.0).expect("a child of ours, not reaped before")
+    }
+}
+
+impl std::ops::Deref for Mortal {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.0
+    }
+}
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        // Where it has ended already, or is not our child, there is nothing to do.
+        if self.0.kill(Signal::KILL).is_ok() {
+            let _ = testing::reap(&self.0);
+        }
+    }
 }
 
 /// Starts this test binary again, to run `test` (which calls [`role`] first) in a role.
