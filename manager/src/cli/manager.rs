@@ -1,7 +1,6 @@
 //! `heirloom manager --config FILE` (hidden): the manager, as the supervisor starts it.
 
-use super::{Outcome, logging};
-use crate::config::Config;
+use super::{Outcome, check, logging};
 use crate::supervisor::default_socket;
 use std::path::PathBuf;
 
@@ -15,7 +14,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, socket: Option<PathBuf>) -> Outcome {
     logging::start("info");
-    let config = Config::load(&args.config)?;
+    let config = check::load(&args.config)?;
     let socket = socket.or_else(|| config.supervisor.socket.clone()).unwrap_or_else(default_socket);
     Ok(crate::manager::run(&config, &socket)?)
 }

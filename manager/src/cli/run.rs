@@ -1,7 +1,6 @@
 //! `heirloom run FILE`: the supervisor, with the manager and the workers as its children.
 
-use super::{Outcome, logging};
-use crate::config::Config;
+use super::{Outcome, check, logging};
 use crate::supervisor::{self, Options};
 use std::path::PathBuf;
 
@@ -13,7 +12,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args, socket: Option<PathBuf>) -> Outcome {
-    let config = Config::load(&args.file)?;
+    let config = check::load(&args.file)?;
     logging::start("info");
     let mut options = Options::new(&config)?;
     options.socket = socket;

@@ -7,10 +7,14 @@
 //! stored with polling is looked at when it is handed back, not before.
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::Resource;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Most descriptors that are kept: far above what tables and workers need, far below what a process may hold open.
-pub(super) const MAX_DESCRIPTORS: usize = 4096;
+const MAX_DESCRIPTORS: usize = 4096;
+
+/// Descriptors that the supervisor needs for itself, besides those it keeps for the manager.
+const OWN_DESCRIPTORS: u64 = 64;
 
 /// Longest name, in bytes, as in systemd.
 const MAX_NAME_BYTES: usize = 255;
@@ -84,10 +88,21 @@ impl Store {
         self.entries.iter().map(|entry| (entry.name.as_str(), entry.descriptor.as_fd())).collect()
     }
 
+    /// How many it keeps at most.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// How many are kept.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
+}
+
+/// As many as this process may hold open, and not more than make sense.
+pub(super) fn limit() -> usize {
+    let open = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(open.saturating_sub(OWN_DESCRIPTORS)).unwrap_or(usize::MAX).min(MAX_DESCRIPTORS)
 }
 
 fn is_name(name: &str) -> bool {

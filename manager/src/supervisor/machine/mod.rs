@@ -134,6 +134,12 @@ impl Machine {
         matches!(self.phase, Phase::Ending | Phase::Ended)
     }
 
+    /// Whether all have stopped, as they were to.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
     /// When [`Input::Tick`] is due; `None` where time alone changes nothing.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
