@@ -4,6 +4,7 @@ use heirloom_manager::config::{
     Access, BackOff, Config, Durability, FindMe, HydrateFormat, HydrateSource, HydrateWhen, Mistakes,
     Restart, Shutdown, Start, Strategy,
 };
+use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -324,6 +325,50 @@ fn all_mistakes_of_a_file_are_found_at_once_syntax_errors_too() {
     assert_eq!(found.iter().map(|m| m.line).collect::<Vec<_>>(), [2, 3, 7, 8, 9], "{found}");
     let text = found.to_string();
     assert!(text.starts_with("h.toml:2:10: `period` must be"), "{text}");
+}
+
+const WHOLE: &str = r#"
+[supervisor]
+strategy = "rest_for_one"
+period = "1min"
+[manager]
+grace = "2s"
+[[table]]
+id = "sales"
+type = "set"
+max_bytes = "1GiB"
+hydrate = { file = "x.csv", when = "always", key = "a" }
+find_me = { name = "w" }
+gift_data = { currency = "USD", rounds = [1, 2.5] }
+durability = { mode = "interval", every = "1s" }
+owner = { users = ["app"] }
+[[worker]]
+name = "w"
+command = ["/bin/w", "--fast"]
+back_off = { first = "1ms", most = "20ms" }
+env = { A = "b" }
+"#;
+
+proptest! {
+    #[test]
+    fn a_damaged_file_is_read_or_has_mistakes_inside_it(
+        damages in prop::collection::vec((any::<prop::sample::Index>(), "[a-z0-9=\"'{}\\[\\],.\n#ä -]{0,6}"), 1..6),
+    ) {
+        let mut characters: Vec<char> = WHOLE.chars().collect();
+        for (place, damage) in damages {
+            let place = place.index(characters.len());
+            let end = (place + damage.len()).min(characters.len());
+            characters.splice(place..end, damage.chars());
+        }
+        let text: String = characters.into_iter().collect();
+        if let Err(found) = Config::parse(&text, Path::new("h.toml")) {
+            prop_assert!(!found.is_empty());
+            for mistake in found.iter() {
+                let line = text.split('\n').nth(mistake.line - 1);
+                prop_assert!(line.is_some_and(|line| mistake.column <= line.chars().count() + 1), "{mistake}\n{text}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The manager dies: it is started again, with its descriptors; nobody else notices.
 
-use crate::stage::{Stage, signal_process, worker};
+use crate::stage::{Stage, signal_process, wait_gone, worker};
 use rustix::process::Signal;
 
 fn pid_and_names(event: &str) -> (u32, String) {
@@ -22,6 +22,7 @@ fn running(config: &str) -> (Stage, u32) {
 fn a_killed_manager_is_handed_back_what_it_stored() {
     let (mut stage, manager) = running(&worker("a", ""));
     let worker = stage.started("a");
+    stage.expect("children a.1=running/0");
     for (name, text) in [("table.a", "apples"), ("table.b", "pears"), ("table.c", "plums")] {
         stage.order(&format!("store {name} {text}"));
         stage.expect(&format!("manager stored {name}"));
@@ -49,10 +50,15 @@ fn a_killed_manager_is_handed_back_what_it_stored() {
 
 #[test]
 fn what_a_manager_stored_in_its_last_moment_counts() {
-    let (mut stage, _) = running(&worker("a", ""));
+    let (mut stage, mut manager) = running(&worker("a", ""));
     for round in 1..=10 {
+        // Both reach the supervisor at once: what was said, and the death.
+        stage.signal_supervisor(Signal::STOP);
         stage.order(&format!("store_and_die table.{round} text{round}"));
-        let (_, names) = pid_and_names(&stage.expect("manager start"));
+        wait_gone(manager);
+        stage.signal_supervisor(Signal::CONT);
+        let names;
+        (manager, names) = pid_and_names(&stage.expect("manager start"));
         assert_eq!(names.split(',').count(), round + 1, "{names}");
         stage.order(&format!("read table.{round}"));
         stage.expect(&format!("manager read table.{round} text{round}"));

@@ -23,6 +23,11 @@ fn supervisor() {
     if std::env::var_os("HEIRLOOM_TEST_SUBREAPER").is_some() {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("a subreaper");
     }
+    if rustix::process::geteuid().is_root() {
+        // So that there is something that a worker with a user of its own must not inherit.
+        let groups = [0, 4242].map(rustix::process::Gid::from_raw);
+        rustix::thread::set_thread_groups(&groups).expect("groups");
+    }
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::DEBUG)
         .with_ansi(false)
