@@ -21,7 +21,7 @@ fn a_reader_sees_what_the_owner_stores() {
     assert_eq!((owner.words(), reader.words()), (WORDS, WORDS));
 
     for (word, length) in [(0, 0), (1, 1), (10, 7), (20, 8), (30, 9), (1000, 64), (2000, 100_003)] {
-        let bytes: Vec<u8> = (0..length).map(|index: usize| (index * 7 + 3) as u8).collect();
+        let bytes: Vec<u8> = (0..length).map(|index: usize| (index * 37 + 201) as u8).collect();
         owner.copy_in(word, &bytes);
         let mut copy = b"before".to_vec();
         assert!(reader.copy_out(word, length, &mut copy));
@@ -32,6 +32,7 @@ fn a_reader_sees_what_the_owner_stores() {
             let mut other = bytes.clone();
             other[length - 1 - index] ^= 0x80;
             assert!(!reader.equals(word, &other), "length {length}, differs at {index} from the end");
+            assert!(reader.equals(word, &bytes[..index]), "what follows does not matter");
         }
     }
     owner.store(WORDS - 1, 42);
@@ -162,6 +163,23 @@ fn memory_is_there_before_a_growing_table_asks() {
     drop(owner);
     assert_eq!(helpers(), 0, "the thread does not outlive the mapping");
     assert!(segment.prove_unwritable().is_ok(), "so nobody can write");
+}
+
+#[test]
+fn a_mapping_that_ends_waits_for_its_thread() {
+    let _turn = support::alone();
+    for _ in 0..50 {
+        let segment = Segment::create("short", 64 * 1024 * 1024).expect("a segment");
+        let region = segment.map().expect("mapped");
+        // Enough for the thread to begin, and to be in the middle of a chunk.
+        while helpers() == 0 {
+            for at in (0..12 * 1024 * 1024).step_by(64 * 1024) {
+                region.make_present(at / 8..at / 8 + 8192).expect("memory");
+            }
+        }
+        drop(region);
+        assert_eq!(helpers(), 0);
+    }
 }
 
 /// Bytes of segments that this process has mapped as huge pages.

@@ -66,12 +66,10 @@ fn death_is_noticed_when_it_happens() {
     assert!(child.has_exited(), "so has one that is gone");
     assert!(matches!(child.kill(Signal::KILL), Err(KillError::Gone)));
     assert!(matches!(child.may_kill(), Err(KillError::Gone)));
-    // Newer kernels tell how; nobody waits for it.
-    assert!(
-        matches!(child.how_it_ended().as_deref(), None | Some("exit status 3")),
-        "{:?}",
-        child.how_it_ended()
-    );
+    match child.how_it_ended() {
+        Some(how) => assert_eq!(how, "exit status 3"),
+        None => eprintln!("SKIPPED: only Linux 6.15 tells how a process ended that is not a child"),
+    }
 }
 
 #[test]

@@ -209,6 +209,29 @@ fn a_dead_sockets_file_is_replaced_and_a_living_ones_is_not() {
     expect(&listener.accept().expect("accepted"), "here");
 }
 
+/// Of those who begin to listen in the same moment, where a dead one's file stands, exactly one does.
+#[test]
+fn one_of_many_replaces_a_dead_one() {
+    let _turn = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("control");
+    for _ in 0..20 {
+        // Closed, but not removed.
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
+        let start = std::sync::Barrier::new(8);
+        let attempt = || {
+            start.wait();
+            Listener::bind(&path, 0o600).ok()
+        };
+        let listeners: Vec<Listener> = std::thread::scope(|scope| {
+            let attempts: Vec<_> = (0..8).map(|_| scope.spawn(attempt)).collect();
+            attempts.into_iter().filter_map(|attempt| attempt.join().expect("no panic")).collect()
+        });
+        assert_eq!(listeners.len(), 1);
+        Connection::connect(&path).expect("it is the one that is reached");
+    }
+}
+
 #[test]
 fn what_is_no_socket_is_left_alone() {
     let _turn = alone();

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -15,6 +16,9 @@ use super::{Connection, packet};
 
 /// Connections that wait to be accepted, while a manager restarts for instance.
 const BACKLOG: i32 = 1024;
+
+/// Two processes that begin to listen in the same moment take turns; each turn is over in far less.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A socket that accepts connections.
 #[derive(Debug)]
@@ -171,8 +175,15 @@ fn lock_folder_of(path: &Path) -> io::Result<OwnedFd> {
     };
     let folder =
         rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::fs::flock(&folder, FlockOperation::LockExclusive)?;
-    Ok(folder)
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_PATIENCE / 100),
+            // Whoever holds it for so long has another reason than to listen here.
+            Ok(()) | Err(Errno::WOULDBLOCK) => return Ok(folder),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// Removes a socket's file that nobody listens at any more.

@@ -49,8 +49,11 @@ pub enum SocketError {
     /// The other end is closed.
     #[error("the other side has closed the connection")]
     Closed,
-    /// A packet, or the descriptors with it, was longer than the protocol allows. It is gone; nothing of it was kept.
-    #[error("a packet of {bytes} bytes was longer, or brought more descriptors, than the protocol allows")]
+    /// A packet was longer, or brought more descriptors, than the protocol or `RLIMIT_NOFILE` allows. It is gone;
+    /// nothing of it was kept.
+    #[error(
+        "a packet of {bytes} bytes was too long, or brought more descriptors than may be open (RLIMIT_NOFILE)"
+    )]
     TooLong {
         /// Its length.
         bytes: usize,
