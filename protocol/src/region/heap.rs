@@ -32,6 +32,14 @@ impl HeapRegion {
     }
 }
 
+impl HeapRegion {
+    #[inline]
+    fn cells(&self, word: u64, bytes: usize) -> Option<&[AtomicU64]> {
+        let start = usize::try_from(word).ok()?;
+        self.words.get(start..start.checked_add(bytes.div_ceil(8))?)
+    }
+}
+
 impl Region for HeapRegion {
     #[inline]
     fn words(&self) -> u64 {
@@ -50,6 +58,32 @@ impl Region for HeapRegion {
     fn store(&self, word: u64, value: u64) {
         if let Some(cell) = self.words.get(word as usize) {
             cell.store(value, Ordering::Release);
+        }
+    }
+
+    #[inline]
+    fn copy_out(&self, word: u64, bytes: usize, into: &mut Vec<u8>) -> bool {
+        let Some(cells) = self.cells(word, bytes) else { return false };
+        let start = into.len();
+        into.resize(start + cells.len() * 8, 0);
+        for (cell, to) in cells.iter().zip(into[start..].as_chunks_mut().0) {
+            *to = cell.load(Ordering::Acquire).to_le_bytes();
+        }
+        into.truncate(start + bytes);
+        true
+    }
+
+    #[inline]
+    fn copy_in(&self, word: u64, bytes: &[u8]) {
+        let Some(cells) = self.cells(word, bytes.len()) else { return };
+        let (whole, rest) = bytes.as_chunks();
+        for (cell, from) in cells.iter().zip(whole) {
+            cell.store(u64::from_le_bytes(*from), Ordering::Release);
+        }
+        if let (Some(cell), false) = (cells.last(), rest.is_empty()) {
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            cell.store(u64::from_le_bytes(last), Ordering::Release);
         }
     }
 

@@ -3,10 +3,11 @@
 //! A split or a merge touches one chain, so no write pays for more than a few buckets. [`super::index`] says why
 //! readers find every key throughout; the order of the stores here is part of that argument.
 
-use super::bucket::{self, BucketImage, SLOTS, Slot, Tag, View};
+use super::bucket::{self, BUCKET_WORDS, BucketImage, SLOTS, Slot, Tag, View};
 use super::class::Unit;
 use super::entry::{self, Entry};
 use super::error::WriteError;
+use super::index::MAX_CHAIN;
 use super::layout::{MERGED_AT, ROOT};
 use super::root::{MIN_BUCKETS, Root};
 use super::writer::TableWriter;
@@ -17,55 +18,82 @@ use crate::region::Region;
 const SLOTS_PER_BUCKET_HALVES: u64 = 11;
 /// Buckets are merged below 2 slots a bucket: far enough from splitting that neither undoes the other.
 const FEWEST_SLOTS_PER_BUCKET: u64 = 2;
-/// After a split that found no room, so many commits pass before the next is tried.
-const GROWTH_PAUSE: u64 = 64;
+/// After a step that found no room, so many commits pass before the next is tried.
+const PAUSE: u64 = 64;
 /// Main buckets are made present in steps of 64 KiB.
 const INDEX_STEP_BUCKETS: u32 = 1024;
 
-/// A used slot that is to be moved or kept.
-#[derive(Debug, Clone, Copy)]
-struct Used {
-    slot: Slot,
-    tag: Tag,
-    unit: Unit,
+/// What a used slot holds.
+type Content = (Tag, Unit);
+
+/// What the slots of one chain hold, by the lanes of its main bucket, and what does not fit there. Nearly always
+/// everything fits, and nothing is allocated.
+#[derive(Default)]
+struct Contents {
+    lanes: [Option<Content>; SLOTS as usize],
+    rest: Vec<Content>,
 }
 
-/// The chain of one bucket, read for a split or a merge.
+impl Contents {
+    fn put(&mut self, content: Content) {
+        match self.lanes.iter_mut().find(|lane| lane.is_none()) {
+            Some(lane) => *lane = Some(content),
+            None => self.rest.push(content),
+        }
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Content> {
+        self.lanes.iter_mut().flatten().chain(&mut self.rest)
+    }
+
+    /// Takes out what a split at that depth sends to the twin. What stays in the main bucket stays in its lane.
+    fn split(&mut self, depth: u32) -> Contents {
+        let mut leaving = Contents::default();
+        for lane in &mut self.lanes {
+            if let Some(content) = lane.take_if(|(tag, _)| tag.split_bit(depth)) {
+                leaving.put(content);
+            }
+        }
+        for content in std::mem::take(&mut self.rest) {
+            if content.0.split_bit(depth) { leaving.put(content) } else { self.put(content) }
+        }
+        leaving
+    }
+}
+
+/// The chain of one bucket.
 struct Chain {
     main: u64,
-    in_main: Vec<Used>,
-    in_overflow: Vec<Used>,
+    contents: Contents,
     overflows: Vec<Unit>,
 }
 
 impl<R: Region> TableWriter<R> {
     /// Takes one step towards the right number of buckets; false where none is due, or none is possible now.
+    #[inline]
     pub(super) fn adjust_index(&mut self) -> bool {
         let slots = u64::from(self.counts().slots);
         let root = self.root();
         let buckets = u64::from(root.buckets);
-        let step = if slots * 2 > buckets * SLOTS_PER_BUCKET_HALVES
-            && root.buckets < self.reader.layout().most_buckets()
-        {
-            if self.version < self.growth_waits_until {
-                return false;
-            }
-            self.split(root)
-        } else if slots < buckets * FEWEST_SLOTS_PER_BUCKET && root.buckets > MIN_BUCKETS {
-            self.merge(root)
-        } else {
-            return false;
-        };
-        let done = step.and_then(|possible| if possible { self.commit().map(|()| true) } else { Ok(false) });
+        let too_few = slots * 2 > buckets * SLOTS_PER_BUCKET_HALVES;
+        let too_many = slots < buckets * FEWEST_SLOTS_PER_BUCKET && root.buckets > MIN_BUCKETS;
+        (too_few || too_many) && self.version >= self.growth_waits_until && self.take_step(root, too_few)
+    }
+
+    #[inline(never)]
+    fn take_step(&mut self, root: Root, split: bool) -> bool {
+        let staged = if split { self.split(root) } else { self.merge(root) };
+        let done =
+            staged.and_then(|possible| if possible { self.commit().map(|()| true) } else { Ok(false) });
         if !matches!(done, Ok(true)) {
-            // Growth can wait: chains get longer meanwhile, and nothing is lost. What is wrong shows at the next write.
+            // This can wait: chains get longer meanwhile, and nothing is lost. What is wrong shows at the next write.
             self.abandon();
-            self.growth_waits_until = self.version + GROWTH_PAUSE;
+            self.growth_waits_until = self.version + PAUSE;
         }
         matches!(done, Ok(true))
     }
 
-    /// Stages the split of the next bucket in order; false where memory beyond the index is still being read.
+    /// Stages the split of the next bucket in order; false where memory beyond the index may still be read.
     fn split(&mut self, root: Root) -> Result<bool, WriteError> {
         if self.reader.region().load(MERGED_AT) > self.space.horizon() {
             self.space.wait();
@@ -73,34 +101,27 @@ impl<R: Region> TableWriter<R> {
         }
         let grown = root.grown();
         let (number, twin) = (root.next_to_split(), root.buckets);
-        let (depth, deeper) = (root.depth(number), grown.depth(number));
-        self.check_limit(super::bucket::BUCKET_WORDS * 8)?;
+        if twin >= self.reader.layout().most_buckets() {
+            return Ok(false);
+        }
+        self.check_limit(BUCKET_WORDS * 8)?;
         if twin.is_multiple_of(INDEX_STEP_BUCKETS) || twin == MIN_BUCKETS {
             let layout = self.reader.layout();
             let start = layout.bucket(twin);
-            let end = start + u64::from(INDEX_STEP_BUCKETS) * bucket::BUCKET_WORDS;
+            let end = start + u64::from(INDEX_STEP_BUCKETS) * BUCKET_WORDS;
             self.reader.region().make_present(start..end.min(layout.index.end()))?;
         }
+        let (depth, deeper) = (root.depth(number), grown.depth(number));
         let mut chain = self.read_chain(number)?;
-        let goes = |used: &Used| used.tag.split_bit(depth);
-        let leaving: Vec<Used> =
-            chain.in_main.iter().chain(&chain.in_overflow).filter(|used| goes(used)).copied().collect();
-        chain.in_main.retain(|used| !goes(used));
-        chain.in_overflow.retain(|used| !goes(used));
+        let mut leaving = chain.contents.split(depth);
+        self.retag(&mut leaving, depth, deeper)?;
+        self.retag(&mut chain.contents, depth, deeper)?;
 
         // The twin is beyond the root: no reader looks there before the root is stored.
-        let mut image = BucketImage::default();
-        let leaving = self.retag(&leaving, depth, deeper)?;
-        let (near, far) = leaving.split_at(leaving.len().min(SLOTS as usize));
-        for (lane, (tag, unit)) in near.iter().enumerate() {
-            image.put(lane as u64, *tag, *unit);
-        }
-        image.link(self.allocate_overflows(far)?);
-        let twin = self.reader.layout().bucket(twin);
-        self.write_bucket(twin, &image);
-
+        let image = self.image(&leaving)?;
+        self.write_bucket(self.reader.layout().bucket(twin), &image);
         self.stage.store(ROOT, grown.to_word());
-        self.stage_chain(&chain, &[], depth, deeper)?;
+        self.stage_chain(&chain)?;
         Ok(true)
     }
 
@@ -109,11 +130,13 @@ impl<R: Region> TableWriter<R> {
         let shrunk = root.shrunk();
         let (number, twin) = (shrunk.next_to_split(), shrunk.buckets);
         let (deeper, depth) = (root.depth(number), shrunk.depth(number));
-        let chain = self.read_chain(number)?;
-        let twin = self.read_chain(twin)?;
-        let coming: Vec<Used> = twin.in_main.iter().chain(&twin.in_overflow).copied().collect();
-        let coming = self.retag(&coming, deeper, depth)?;
-        self.stage_chain(&chain, &coming, deeper, depth)?;
+        let mut chain = self.read_chain(number)?;
+        let mut twin = self.read_chain(twin)?;
+        for content in twin.contents.all_mut() {
+            chain.contents.put(*content);
+        }
+        self.retag(&mut chain.contents, deeper, depth)?;
+        self.stage_chain(&chain)?;
         for overflow in twin.overflows {
             self.free(overflow, bucket::overflow_class());
         }
@@ -124,37 +147,38 @@ impl<R: Region> TableWriter<R> {
 
     fn read_chain(&self, number: u32) -> Result<Chain, WriteError> {
         let region = self.reader.region();
-        let buckets = self.reader.layout().chain(region, number)?;
-        let used = |bucket: u64| {
-            Slot::all(bucket).filter_map(|slot| {
-                let unit = slot.entry(region);
-                (!unit.is_none()).then(|| Used { slot, tag: slot.tag_in(region.word(slot.tag_word())), unit })
-            })
+        let main = self.reader.layout().bucket(number);
+        let content = |slot: Slot| {
+            let unit = slot.entry(region);
+            (!unit.is_none()).then(|| (slot.tag_in(region.word(slot.tag_word())), unit))
         };
-        let (main, overflow) = (buckets[0], &buckets[1..]);
-        let overflows: Vec<Unit> =
-            buckets[..overflow.len()].iter().map(|bucket| bucket::link(region, *bucket)).collect();
-        for unit in &overflows {
-            self.check_block(*unit, bucket::overflow_class())?;
+        let mut chain = Chain { main, contents: Contents::default(), overflows: Vec::new() };
+        for (lane, slot) in Slot::all(main).enumerate() {
+            chain.contents.lanes[lane] = content(slot);
         }
-        Ok(Chain {
-            main,
-            in_main: used(main).collect(),
-            in_overflow: overflow.iter().flat_map(|bucket| used(*bucket)).collect(),
-            overflows,
-        })
+        let mut next = bucket::link(region, main);
+        while !next.is_none() {
+            self.check_block(next, bucket::overflow_class())?;
+            if chain.overflows.len() > MAX_CHAIN {
+                return Err(WriteError::Corrupt("a chain of overflow buckets does not end".into()));
+            }
+            chain.overflows.push(next);
+            let overflow = self.reader.layout().overflow(next);
+            chain.contents.rest.extend(Slot::all(overflow).filter_map(content));
+            next = bucket::link(region, overflow);
+        }
+        Ok(chain)
     }
 
-    /// Tags for another depth. Only where the window of the hash in them changes are the entries touched.
-    fn retag(&mut self, slots: &[Used], from: u32, to: u32) -> Result<Vec<(Tag, Unit)>, WriteError> {
-        slots.iter().map(|used| Ok((self.tag_at(used, from, to)?, used.unit))).collect()
-    }
-
-    fn tag_at(&mut self, used: &Used, from: u32, to: u32) -> Result<Tag, WriteError> {
+    /// Gives everything the tags of another depth. Only where the window of the hash changes are the entries touched.
+    fn retag(&mut self, contents: &mut Contents, from: u32, to: u32) -> Result<(), WriteError> {
         if bucket::window(from) == bucket::window(to) {
-            return Ok(used.tag);
+            return Ok(());
         }
-        Ok(Tag::new(self.hash_of(used.unit)?, to))
+        for (tag, unit) in contents.all_mut() {
+            *tag = Tag::new(self.hash_of(*unit)?, to);
+        }
+        Ok(())
     }
 
     /// The hash of an entry's key.
@@ -173,42 +197,26 @@ impl<R: Region> TableWriter<R> {
         Ok(layout.hash(&self.key_buffer))
     }
 
-    /// Overflow buckets for these slots, the first of them; none for none.
-    fn allocate_overflows(&mut self, slots: &[(Tag, Unit)]) -> Result<Unit, WriteError> {
+    /// A main bucket with these contents, and prepared overflow buckets for what does not fit.
+    fn image(&mut self, contents: &Contents) -> Result<BucketImage, WriteError> {
+        let mut image = BucketImage::default();
+        for (lane, content) in contents.lanes.iter().enumerate() {
+            // An unused slot keeps no tag; nobody reads one.
+            if let Some((tag, unit)) = content {
+                image.put(lane as u64, *tag, *unit);
+            }
+        }
         let mut next = Unit::NONE;
-        for some in slots.chunks(SLOTS as usize) {
+        for some in contents.rest.chunks(SLOTS as usize) {
             next = self.allocate_overflow(some, next)?;
         }
-        Ok(next)
+        image.link(next);
+        Ok(image)
     }
 
-    /// Stages what becomes of a chain: what stays in the main bucket keeps its slots, the rest of `chain` and what is `coming` fill
-    /// the unused ones, what is left gets new overflow buckets, and the old ones are freed. The link word goes last.
-    fn stage_chain(
-        &mut self,
-        chain: &Chain,
-        coming: &[(Tag, Unit)],
-        from: u32,
-        to: u32,
-    ) -> Result<(), WriteError> {
-        let mut slots = [None; SLOTS as usize];
-        for used in &chain.in_main {
-            slots[used.slot.lane as usize] = Some((self.tag_at(used, from, to)?, used.unit));
-        }
-        let mut rest = self.retag(&chain.in_overflow, from, to)?;
-        rest.extend_from_slice(coming);
-        let mut rest = rest.into_iter();
-        for slot in slots.iter_mut().filter(|slot| slot.is_none()) {
-            *slot = rest.next();
-        }
-        let left: Vec<(Tag, Unit)> = rest.collect();
-        let mut image = BucketImage::default();
-        for (lane, slot) in slots.iter().enumerate() {
-            // An unused slot keeps no tag; nobody reads one.
-            let (tag, unit) = slot.unwrap_or((Tag(0), Unit::NONE));
-            image.put(lane as u64, tag, unit);
-        }
-        image.link(self.allocate_overflows(&left)?);
+    /// Stages what becomes of a chain: the main bucket in place, word by word, new overflow buckets, the old ones freed.
+    fn stage_chain(&mut self, chain: &Chain) -> Result<(), WriteError> {
+        let image = self.image(&chain.contents)?;
         // Readers load the link word first, so it is stored last.
         for offset in [3, 4, 5, 6, 7, 0, 1, 2] {
             let (word, value) = (chain.main + offset, image.0[offset as usize]);

@@ -33,8 +33,8 @@ pub(super) struct Space {
     ready: [Unit; CLASSES],
     /// The last removed entry whose slot may be emptied.
     pub(super) removed_ready: Unit,
-    /// Classes whose queues grew since the last batch.
-    grown: [bool; CLASSES],
+    /// Classes whose queues grew since the last batch, a bit each.
+    grown: [u64; CLASSES.div_ceil(64)],
     /// Whether something waits for the horizon.
     waiting: bool,
     /// The horizon as it was stored last.
@@ -46,7 +46,7 @@ impl Space {
         Self {
             ready: [Unit::NONE; CLASSES],
             removed_ready: Unit::NONE,
-            grown: [true; CLASSES],
+            grown: [u64::MAX; CLASSES.div_ceil(64)],
             waiting: true,
             horizon,
         }
@@ -153,7 +153,7 @@ impl<R: Region> TableWriter<R> {
     /// Puts a block that this commit makes unreachable at the end of its queue.
     #[inline]
     pub(super) fn free(&mut self, block: Unit, class: Class) {
-        self.space.grown[class.index()] = true;
+        self.space.grown[class.index() / 64] |= 1 << (class.index() % 64);
         self.push(queue_word(class), block);
     }
 
@@ -221,9 +221,14 @@ impl<R: Region> TableWriter<R> {
         self.space.horizon = self.version;
         self.space.waiting = false;
         self.space.removed_ready = Queue::from_word(region.load(REMOVED)).last;
-        for class in Class::all() {
-            if std::mem::take(&mut self.space.grown[class.index()]) {
-                self.space.ready[class.index()] = Queue::from_word(region.load(queue_word(class))).last;
+        for (number, grown) in self.space.grown.iter_mut().enumerate() {
+            let mut grown = std::mem::take(grown);
+            while grown != 0 {
+                let index = number * 64 + grown.trailing_zeros() as usize;
+                grown &= grown - 1;
+                if let Some(class) = Class::from_index(index) {
+                    self.space.ready[index] = Queue::from_word(region.load(queue_word(class))).last;
+                }
             }
         }
     }

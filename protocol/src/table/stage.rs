@@ -38,6 +38,7 @@ pub(super) struct Stage {
 const FEW: usize = 24;
 
 impl Stage {
+    #[inline]
     pub(super) fn clear(&mut self) {
         self.visible.clear();
         self.header.clear();
@@ -82,7 +83,7 @@ impl Stage {
     }
 
     /// The staged value of a word that readers may see.
-    #[inline]
+    #[inline(always)]
     fn staged(&self, word: u64) -> Option<u64> {
         if self.visible.is_empty() {
             return None;
@@ -120,11 +121,11 @@ impl Stage {
         let log = layout.log.start;
         region.store(log + LOG_VERSION, version);
         let mut at = log + LOG_HEADER_WORDS;
-        for (word, value) in self.visible.iter().chain(&self.header) {
-            region.store(at, *word);
-            region.store(at + 1, *value);
+        self.each(|word, value| {
+            region.store(at, word);
+            region.store(at + 1, value);
             at += 2;
-        }
+        });
         region.store(log + LOG_COUNT, self.len() as u64);
     }
 
@@ -132,10 +133,19 @@ impl Stage {
     #[inline]
     pub(super) fn commit<R: Region>(&self, region: &R, version: u64) {
         region.store(COMMITTED, version);
-        for (word, value) in self.visible.iter().chain(&self.header) {
-            region.store(*word, *value);
-        }
+        self.each(|word, value| region.store(word, value));
         region.store(APPLIED, version);
+    }
+
+    /// Each store, in order.
+    #[inline(always)]
+    fn each(&self, mut store: impl FnMut(u64, u64)) {
+        for &(word, value) in &self.visible {
+            store(word, value);
+        }
+        for &(word, value) in &self.header {
+            store(word, value);
+        }
     }
 }
 
@@ -147,7 +157,7 @@ pub(super) struct Through<'a, R> {
 }
 
 impl<R: Region> View for Through<'_, R> {
-    #[inline]
+    #[inline(always)]
     fn word(&self, word: u64) -> u64 {
         self.stage.staged(word).unwrap_or_else(|| self.region.load(word))
     }

@@ -1,7 +1,7 @@
 //! Several writes in one commit.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as MapEntry;
+use std::ops::Range;
 
 use super::error::{ReadError, WriteError};
 use super::writer::{TableWriter, check_lengths};
@@ -30,17 +30,83 @@ use crate::region::Region;
 #[must_use = "a transaction that is not committed does nothing"]
 pub struct Transaction<'w, R> {
     writer: &'w mut TableWriter<R>,
-    writes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    positions: HashMap<Vec<u8>, usize>,
-    bequest: Option<Vec<u8>>,
+}
+
+/// The writes of a transaction. The writer keeps it, so that a transaction allocates nothing once its buffers are
+/// long enough.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    writes: Vec<Write>,
+    /// The keys, values and the bequest that the writes name.
+    bytes: Vec<u8>,
+    bequest: Option<Range<usize>>,
+    /// Where the writes of a hash are, once there are too many to look through.
+    positions: HashMap<u64, Vec<usize>>,
+}
+
+/// The last write of one key; without a value, its removal.
+#[derive(Debug)]
+struct Write {
+    hash: u64,
+    key: Range<usize>,
+    value: Option<Range<usize>>,
 }
 
 /// Up to this many writes, looking through them is cheaper than hashing.
 const FEW: usize = 8;
 
+impl Draft {
+    fn clear(&mut self) {
+        self.writes.clear();
+        self.bytes.clear();
+        self.bequest = None;
+        self.positions.clear();
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+
+    fn position(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        let is_it = |position: &usize| {
+            let write = &self.writes[*position];
+            write.hash == hash && &self.bytes[write.key.clone()] == key
+        };
+        if self.writes.len() <= FEW {
+            (0..self.writes.len()).find(is_it)
+        } else {
+            self.positions.get(&hash)?.iter().copied().find(is_it)
+        }
+    }
+
+    fn write(&mut self, hash: u64, key: &[u8], value: Option<&[u8]>) {
+        let position = self.position(hash, key);
+        let value = value.map(|value| self.keep(value));
+        if let Some(position) = position {
+            self.writes[position].value = value;
+            return;
+        }
+        let key = self.keep(key);
+        self.writes.push(Write { hash, key, value });
+        match self.writes.len() {
+            ..=FEW => {}
+            // From here on, all of them are looked up by hash.
+            count if count == FEW + 1 => (0..count).for_each(|position| self.index(position)),
+            count => self.index(count - 1),
+        }
+    }
+
+    fn index(&mut self, position: usize) {
+        self.positions.entry(self.writes[position].hash).or_default().push(position);
+    }
+}
+
 impl<'w, R: Region> Transaction<'w, R> {
     pub(super) fn new(writer: &'w mut TableWriter<R>) -> Self {
-        Self { writer, writes: Vec::new(), positions: HashMap::new(), bequest: None }
+        writer.draft.clear();
+        Self { writer }
     }
 
     /// The value of a key, as this transaction leaves it.
@@ -48,10 +114,24 @@ impl<'w, R: Region> Transaction<'w, R> {
     /// # Errors
     /// As for [`super::TableReader::get`].
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        match self.position(key) {
-            Some(position) => Ok(self.writes[position].1.clone()),
-            None => self.writer.reader().get(key),
+        let mut value = Vec::new();
+        Ok(self.get_into(key, &mut value)?.then_some(value))
+    }
+
+    /// Appends the value of a key, as this transaction leaves it, to `value`; false, and `value` as it was, where
+    /// the key has none.
+    ///
+    /// # Errors
+    /// As for [`super::TableReader::get`].
+    pub fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, ReadError> {
+        let draft = &self.writer.draft;
+        if !draft.writes.is_empty()
+            && let Some(position) = draft.position(self.hash(key), key)
+        {
+            let written = draft.writes[position].value.clone();
+            return Ok(written.map(|range| value.extend_from_slice(&draft.bytes[range])).is_some());
         }
+        self.writer.reader().get_into(key, value)
     }
 
     /// Inserts or overwrites.
@@ -60,7 +140,7 @@ impl<'w, R: Region> Transaction<'w, R> {
     /// [`WriteError::KeyTooLong`] and [`WriteError::ValueTooLong`]; the transaction goes on without this write.
     pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<(), WriteError> {
         check_lengths(key, value)?;
-        self.write(key, Some(value.to_vec()));
+        self.writer.draft.write(self.hash(key), key, Some(value));
         Ok(())
     }
 
@@ -70,7 +150,7 @@ impl<'w, R: Region> Transaction<'w, R> {
     /// [`WriteError::KeyTooLong`]; the transaction goes on without this write.
     pub fn remove(&mut self, key: &[u8]) -> Result<(), WriteError> {
         check_lengths(key, &[])?;
-        self.write(key, None);
+        self.writer.draft.write(self.hash(key), key, None);
         Ok(())
     }
 
@@ -81,7 +161,7 @@ impl<'w, R: Region> Transaction<'w, R> {
     /// [`WriteError::ValueTooLong`]; the transaction goes on without this bequest.
     pub fn bequeath(&mut self, bequest: &[u8]) -> Result<(), WriteError> {
         check_lengths(&[], bequest)?;
-        self.bequest = Some(bequest.to_vec());
+        self.writer.draft.bequest = Some(self.writer.draft.keep(bequest));
         Ok(())
     }
 
@@ -91,40 +171,22 @@ impl<'w, R: Region> Transaction<'w, R> {
     /// # Errors
     /// See [`WriteError`]; then nothing has changed.
     pub fn commit(self) -> Result<u64, WriteError> {
-        let Self { writer, writes, bequest, .. } = self;
-        let (_, version) = writer.commit_with(writes.len(), |writer| {
-            for (key, value) in &writes {
-                match value {
-                    Some(value) => writer.prepare_insert(key, value)?,
-                    None => writer.prepare_remove(key)?,
+        let draft = std::mem::take(&mut self.writer.draft);
+        let result = self.writer.commit_with(draft.writes.len(), |writer| {
+            for write in &draft.writes {
+                let key = &draft.bytes[write.key.clone()];
+                match &write.value {
+                    Some(value) => writer.prepare_insert(write.hash, key, &draft.bytes[value.clone()])?,
+                    None => writer.prepare_remove(write.hash, key)?,
                 };
             }
-            bequest.as_deref().map_or(Ok(()), |bequest| writer.prepare_bequest(bequest))
-        })?;
-        Ok(version)
+            draft.bequest.clone().map_or(Ok(()), |bequest| writer.prepare_bequest(&draft.bytes[bequest]))
+        });
+        self.writer.draft = draft;
+        result.map(|(_, version)| version)
     }
 
-    fn position(&self, key: &[u8]) -> Option<usize> {
-        if self.writes.len() <= FEW {
-            self.writes.iter().position(|write| write.0 == key)
-        } else {
-            self.positions.get(key).copied()
-        }
-    }
-
-    fn write(&mut self, key: &[u8], value: Option<Vec<u8>>) {
-        if let Some(position) = self.position(key) {
-            self.writes[position].1 = value;
-            return;
-        }
-        self.writes.push((key.to_vec(), value));
-        if self.writes.len() > FEW {
-            let first = self.positions.len();
-            for (position, (key, _)) in self.writes.iter().enumerate().skip(first) {
-                if let MapEntry::Vacant(vacant) = self.positions.entry(key.clone()) {
-                    vacant.insert(position);
-                }
-            }
-        }
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.writer.reader().layout().hash(key)
     }
 }

@@ -18,7 +18,7 @@ use super::recovery::recover;
 use super::root::Root;
 use super::space::Space;
 use super::stage::{self, Stage};
-use super::transaction::Transaction;
+use super::transaction::{Draft, Transaction};
 use crate::region::Region;
 
 /// The horizon is moved every so many commits, so that its line stays quiet for readers (R7).
@@ -45,6 +45,8 @@ pub struct TableWriter<R> {
     pub(super) growth_waits_until: u64,
     /// For keys that are read again.
     pub(super) key_buffer: Vec<u8>,
+    /// What the transaction collects; kept for its buffers.
+    pub(super) draft: Draft,
 }
 
 impl<R> fmt::Debug for TableWriter<R> {
@@ -82,6 +84,7 @@ impl<R: Region> TableWriter<R> {
             log_present_words: 0,
             growth_waits_until: 0,
             key_buffer: Vec::new(),
+            draft: Draft::default(),
         };
         writer.make_log_present(LOG_STEP_WORDS)?;
         Ok(writer)
@@ -109,7 +112,8 @@ impl<R: Region> TableWriter<R> {
     #[inline]
     pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<bool, WriteError> {
         check_lengths(key, value)?;
-        self.commit_with(1, |writer| writer.prepare_insert(key, value)).map(|(replaced, _)| replaced)
+        let hash = self.reader.layout().hash(key);
+        self.commit_with(1, |writer| writer.prepare_insert(hash, key, value)).map(|(replaced, _)| replaced)
     }
 
     /// Removes a key, as one commit; false, and no commit, where it was not there. Never fails for want of memory.
@@ -117,7 +121,8 @@ impl<R: Region> TableWriter<R> {
     /// # Errors
     /// See [`WriteError`]; then nothing has changed.
     pub fn remove(&mut self, key: &[u8]) -> Result<bool, WriteError> {
-        self.commit_with(1, |writer| writer.prepare_remove(key)).map(|(removed, _)| removed)
+        let hash = self.reader.layout().hash(key);
+        self.commit_with(1, |writer| writer.prepare_remove(hash, key)).map(|(removed, _)| removed)
     }
 
     /// Leaves bytes for the heir, as one commit; see [`Transaction::bequeath`].
@@ -239,13 +244,15 @@ impl<R: Region> TableWriter<R> {
 
     #[inline]
     fn find(&self, hash: u64, key: &[u8]) -> Result<Option<Found>, WriteError> {
-        let region = self.reader.region();
-        Ok(self.reader.layout().find(region, &self.stage.over(region), self.root(), hash, key)?)
+        let (region, layout) = (self.reader.region(), self.reader.layout());
+        if self.stage.len() == 0 {
+            return Ok(layout.find(region, region, self.root(), hash, key)?);
+        }
+        Ok(layout.find(region, &self.stage.over(region), self.root(), hash, key)?)
     }
 
     #[inline]
-    pub(super) fn prepare_insert(&mut self, key: &[u8], value: &[u8]) -> Result<bool, WriteError> {
-        let hash = self.reader.layout().hash(key);
+    pub(super) fn prepare_insert(&mut self, hash: u64, key: &[u8], value: &[u8]) -> Result<bool, WriteError> {
         let found = self.find(hash, key)?;
         let class = entry::class_for(key.len(), value.len());
         let unit = self.allocate(class)?;
@@ -272,8 +279,7 @@ impl<R: Region> TableWriter<R> {
         Ok(true)
     }
 
-    pub(super) fn prepare_remove(&mut self, key: &[u8]) -> Result<bool, WriteError> {
-        let hash = self.reader.layout().hash(key);
+    pub(super) fn prepare_remove(&mut self, hash: u64, key: &[u8]) -> Result<bool, WriteError> {
         let Some(found) = self.find(hash, key)?.filter(|found| !found.entry.is_removed()) else {
             return Ok(false);
         };
