@@ -54,9 +54,12 @@ pub trait Region: Send + Sync {
 
     /// Whether the bytes from the start of `word` on are equal to `expected`.
     fn equals(&self, word: u64, expected: &[u8]) -> bool {
-        expected.chunks(8).enumerate().all(|(offset, chunk)| {
-            self.load(word.saturating_add(offset as u64)).to_le_bytes()[..chunk.len()] == *chunk
-        })
+        let words = (expected.len() as u64).div_ceil(8);
+        word.checked_add(words).is_some_and(|end| end <= self.words())
+            && expected
+                .chunks(8)
+                .enumerate()
+                .all(|(offset, chunk)| self.load(word + offset as u64).to_le_bytes()[..chunk.len()] == *chunk)
     }
 
     /// Stores `bytes` from the start of `word` on; the last word is filled up with zero bytes.

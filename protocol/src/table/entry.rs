@@ -15,7 +15,8 @@
 //! lines wherever it stands. 52 bits of version last 28 years at 5,000,000 commits a second.
 //!
 //! Every block of the arena, entry or not, keeps the allocator's link in the upper half of word 2 ([`LINK_WORD`]).
-//! The bequest is an entry with an empty key.
+//! Since the previous entry shares that word with the link, no commit may set the one and free the block: the link is
+//! stored at once, and recovery would put the old one back. The bequest is an entry with an empty key.
 
 use super::class::{Class, UNIT_BYTES, Unit};
 use crate::region::Region;

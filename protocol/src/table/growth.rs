@@ -8,7 +8,7 @@ use super::class::Unit;
 use super::entry::{self, Entry};
 use super::error::WriteError;
 use super::index::MAX_CHAIN;
-use super::layout::{MERGED_AT, ROOT};
+use super::layout::{MERGED_AT, MOST_BUCKETS, ROOT};
 use super::root::{MIN_BUCKETS, Root};
 use super::writer::TableWriter;
 use crate::region::Region;
@@ -73,7 +73,7 @@ impl<R: Region> TableWriter<R> {
     #[inline]
     pub(super) fn adjust_index(&mut self) -> bool {
         let slots = u64::from(self.counts().slots);
-        let root = self.root();
+        let Ok(root) = self.root() else { return false };
         let buckets = u64::from(root.buckets);
         let too_few = slots * 2 > buckets * SLOTS_PER_BUCKET_HALVES;
         let too_many = slots < buckets * FEWEST_SLOTS_PER_BUCKET && root.buckets > MIN_BUCKETS;
@@ -104,7 +104,10 @@ impl<R: Region> TableWriter<R> {
         if twin >= self.reader.layout().most_buckets() {
             return Ok(false);
         }
-        self.check_limit(BUCKET_WORDS * 8)?;
+        if self.reader.region().load(MOST_BUCKETS) <= u64::from(twin) {
+            self.check_limit(BUCKET_WORDS * 8)?;
+            self.stage.store_header(MOST_BUCKETS, u64::from(grown.buckets));
+        }
         if twin.is_multiple_of(INDEX_STEP_BUCKETS) || twin == MIN_BUCKETS {
             let layout = self.reader.layout();
             let start = layout.bucket(twin);
@@ -205,6 +208,9 @@ impl<R: Region> TableWriter<R> {
             if let Some((tag, unit)) = content {
                 image.put(lane as u64, *tag, *unit);
             }
+        }
+        if contents.rest.len() >= MAX_CHAIN * SLOTS as usize {
+            return Err(self.full());
         }
         let mut next = Unit::NONE;
         for some in contents.rest.chunks(SLOTS as usize) {

@@ -28,7 +28,7 @@
 use super::bucket::{BUCKET_WORDS, Candidates, Slot, View, link};
 use super::class::{Class, Unit};
 use super::entry::{Entry, HEADER_WORDS};
-use super::layout::Layout;
+use super::layout::{Layout, ROOT};
 use super::root::Root;
 use crate::region::Region;
 
@@ -68,9 +68,33 @@ impl Layout {
         self.block(unit) + HEADER_WORDS
     }
 
+    /// The root word, where it makes sense.
+    #[inline]
+    pub(super) fn root<R: Region>(&self, region: &R) -> Result<Root, Nonsense> {
+        Root::from_word(region.load(ROOT), self.most_buckets())
+            .ok_or(Nonsense("an impossible number of buckets"))
+    }
+
+    /// Whether what was found from that root stands: a hit does; a miss, or nonsense, does where the slot did not move
+    /// meanwhile. To be asked after the horizon.
+    #[inline]
+    pub(super) fn still_finds<R: Region>(
+        &self,
+        region: &R,
+        root: Result<Root, Nonsense>,
+        hash: u64,
+        hit: bool,
+    ) -> bool {
+        hit || match (root, self.root(region)) {
+            (Ok(root), Ok(later)) => root.still_finds(later, hash),
+            (Err(_), later) => later.is_err(),
+            (Ok(_), Err(_)) => true,
+        }
+    }
+
     /// How many buckets the index could ever have.
     pub(super) fn most_buckets(&self) -> u32 {
-        u32::try_from(self.index.words / BUCKET_WORDS).unwrap_or(u32::MAX).min(1 << 31)
+        (self.index.words / BUCKET_WORDS).min(1 << 31) as u32
     }
 
     /// Looks a key up. `region` has the entries, `view` the slots (which a transaction may have changed).

@@ -56,10 +56,14 @@ pub(super) const BEQUEST: u64 = 196;
 pub(super) const NEXT_SPAN: u64 = 197;
 /// Version of the last merge of buckets: what lies beyond the index may be read until the horizon passes it.
 pub(super) const MERGED_AT: u64 = 198;
+/// Most buckets the index ever had: their memory stays the index's.
+pub(super) const MOST_BUCKETS: u64 = 199;
 /// Memory freed up to this version may have been reused (R7).
 pub(super) const HORIZON: u64 = 200;
 /// How many buckets the index has, and how often it shrank; see [`super::root`].
 pub(super) const ROOT: u64 = 201;
+/// Words of the log that memory was made present for. Never logged: the owner stores it before it uses them.
+pub(super) const LOG_PRESENT: u64 = 202;
 const CLASS_WORDS: u64 = 208;
 /// Words of the header.
 pub(super) const HEADER_WORDS: u64 = 1024;
@@ -80,7 +84,8 @@ pub(super) fn fresh_word(class: Class) -> u64 {
 }
 
 /// What a log may name in the header (R2).
-const LOGGED: [Range<u64>; 2] = [COUNTS..HORIZON, ROOT..CLASS_WORDS + 2 * CLASSES as u64];
+const LOGGED: [Range<u64>; 3] =
+    [COUNTS..HORIZON, ROOT..LOG_PRESENT, CLASS_WORDS..CLASS_WORDS + 2 * CLASSES as u64];
 
 const FIRST_BUCKETS: u64 = super::root::MIN_BUCKETS as u64;
 
@@ -114,6 +119,8 @@ pub(super) struct Layout {
 }
 
 const PAGE_WORDS: u64 = 512;
+/// Log words that are made present at once; the first of them when the table is created.
+pub(super) const LOG_STEP_WORDS: u64 = PAGE_WORDS;
 /// Segments come in steps of 2 MiB, the size of a large page (H2).
 const SEGMENT_STEP: u64 = 2 * 1024 * 1024;
 
@@ -163,6 +170,8 @@ impl Layout {
         region.store(identity::CHECKSUM, checksum(region));
         region.store(MAX_BYTES, options.max_bytes);
         region.store(ROOT, FIRST_BUCKETS);
+        region.store(MOST_BUCKETS, FIRST_BUCKETS);
+        region.store(LOG_PRESENT, LOG_STEP_WORDS);
         region.store(NEXT_SPAN, 1);
         region.store(identity::MAGIC, MAGIC);
     }

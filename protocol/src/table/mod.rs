@@ -165,8 +165,8 @@ pub fn create<R: Region>(region: &R, options: &TableOptions) -> Result<(), OpenE
         )));
     }
     region.make_present(0..layout::HEADER_WORDS)?;
-    let first_buckets = layout.bucket(0)..layout.bucket(root::MIN_BUCKETS);
-    region.make_present(first_buckets)?;
+    region.make_present(layout.bucket(0)..layout.bucket(root::MIN_BUCKETS))?;
+    region.make_present(layout.log.start..layout.log.start + layout::LOG_STEP_WORDS)?;
     layout.write(region, options);
     Ok(())
 }

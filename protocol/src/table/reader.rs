@@ -17,9 +17,8 @@ use super::TableInfo;
 use super::class::Unit;
 use super::entry::Entry;
 use super::error::{OpenError, ReadError};
-use super::index::{Found, Nonsense};
-use super::layout::{APPLIED, BEQUEST, COUNTS, Counts, EPOCH, HORIZON, Layout, MAX_BYTES, ROOT};
-use super::root::Root;
+use super::index::Nonsense;
+use super::layout::{APPLIED, BEQUEST, COUNTS, Counts, EPOCH, HORIZON, Layout, MAX_BYTES};
 use crate::region::Region;
 
 /// Reads a table in place, while its owner writes, dies, or is replaced.
@@ -52,10 +51,22 @@ impl<R> fmt::Debug for TableReader<R> {
     }
 }
 
-/// A value that was copied while the horizon moved: it stands if a second look finds the same entry (R10).
+/// A value that was copied while the horizon moved. Its header was read undisturbed; it stands if a second undisturbed
+/// look finds the same entry with the same begin version (R10): then the block had no other life in between.
+///
+/// A header that was read while the horizon moved would not do: it may be of a life that is being prepared, whose
+/// value is still that of the life before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Copied {
     unit: Unit,
     begin: u64,
+}
+
+/// An undisturbed look at a key.
+struct Located {
+    horizon: u64,
+    /// Its entry, and the first word of the entry's block.
+    entry: Option<(Unit, u64, Entry)>,
 }
 
 impl<R: Region> TableReader<R> {
@@ -96,11 +107,11 @@ impl<R: Region> TableReader<R> {
         let start = value.len();
         let hash = self.layout.hash(key);
         let horizon = self.region.load(HORIZON);
-        let root = Root::from_word(self.region.load(ROOT));
         // The straight path: found and intact. All else is out of line.
-        if let Ok(Some(found)) = self.layout.find(&self.region, &self.region, root, hash, key)
+        if let Ok(root) = self.layout.root(&self.region)
+            && let Ok(Some(found)) = self.layout.find(&self.region, &self.region, root, hash, key)
             && !found.entry.is_removed()
-            && self.copy_value(&found, value)
+            && self.copy_value(found.block, &found.entry, value)
             && self.stands(horizon)
         {
             return Ok(true);
@@ -116,56 +127,61 @@ impl<R: Region> TableReader<R> {
         let start = value.len();
         let mut copied: Option<Copied> = None;
         loop {
-            let horizon = self.region.load(HORIZON);
-            let root = Root::from_word(self.region.load(ROOT));
-            let found = self.layout.find(&self.region, &self.region, root, hash, key);
-            let located = self.stands(horizon);
-            match found {
-                Ok(Some(found)) if !found.entry.is_removed() => {
-                    if located && copied.as_ref().is_some_and(|copied| copied.is_of(&found)) {
-                        return Ok(true);
-                    }
-                    value.truncate(start);
-                    let whole = self.copy_value(&found, value);
-                    if self.stands(horizon) {
-                        return if whole {
-                            Ok(true)
-                        } else {
-                            Err(corrupt("a value ends outside the segment"))
-                        };
-                    }
-                    copied = whole.then_some(Copied { unit: found.unit, begin: found.entry.begin });
-                }
-                Ok(Some(_)) if located => {
-                    value.truncate(start);
-                    return Ok(false);
-                }
-                Ok(None) if located && self.still_finds(root, hash) => {
-                    value.truncate(start);
-                    return Ok(false);
-                }
-                Err(Nonsense(what)) if located && self.still_finds(root, hash) => return Err(corrupt(what)),
-                _ => copied = None,
+            let Located { horizon, entry } = self.locate(hash, key).inspect_err(|_| value.truncate(start))?;
+            let Some((unit, block, entry)) = entry else {
+                value.truncate(start);
+                return Ok(false);
+            };
+            if copied == Some(Copied { unit, begin: entry.begin }) {
+                return Ok(true);
             }
+            value.truncate(start);
+            let whole = self.copy_value(block, &entry, value);
+            if self.stands(horizon) {
+                return if whole { Ok(true) } else { Err(corrupt("a value ends outside the segment")) };
+            }
+            copied = whole.then_some(Copied { unit, begin: entry.begin });
+        }
+    }
+
+    /// Finds the entry of a key, undisturbed: where it returns one, that was the key's entry, with that header, at
+    /// `horizon`. Its value is still to be copied, and to be checked.
+    fn locate(&self, hash: u64, key: &[u8]) -> Result<Located, ReadError> {
+        loop {
+            let horizon = self.region.load(HORIZON);
+            let root = self.layout.root(&self.region);
+            let found = root.and_then(|root| self.layout.find(&self.region, &self.region, root, hash, key));
+            if !self.stands(horizon)
+                || !self.layout.still_finds(
+                    &self.region,
+                    root,
+                    hash,
+                    found.is_ok_and(|found| found.is_some()),
+                )
+            {
+                continue;
+            }
+            let entry = found.map_err(|Nonsense(what)| corrupt(what))?;
+            let standing = entry.filter(|found| !found.entry.is_removed());
+            return Ok(Located {
+                horizon,
+                entry: standing.map(|found| (found.unit, found.block, found.entry)),
+            });
         }
     }
 
     #[inline]
-    fn copy_value(&self, found: &Found, value: &mut Vec<u8>) -> bool {
-        self.region.copy_out(found.entry.value_at(found.block), found.entry.value_bytes, value)
+    fn copy_value(&self, block: u64, entry: &Entry, value: &mut Vec<u8>) -> bool {
+        self.region.copy_out(entry.value_at(block), entry.value_bytes, value)
     }
 
     /// The second half of the check: nothing that was read since `horizon` was loaded has been reused.
     ///
     /// The fence keeps the loads before it from moving behind the load after it.
     #[inline]
-    fn stands(&self, horizon: u64) -> bool {
+    pub(super) fn stands(&self, horizon: u64) -> bool {
         fence(Ordering::Acquire);
         self.region.load(HORIZON) == horizon
-    }
-
-    fn still_finds(&self, root: Root, hash: u64) -> bool {
-        root.still_finds(Root::from_word(self.region.load(ROOT)), hash)
     }
 
     /// Whether the key has a value.
@@ -173,21 +189,7 @@ impl<R: Region> TableReader<R> {
     /// # Errors
     /// As for [`TableReader::get`].
     pub fn contains(&self, key: &[u8]) -> Result<bool, ReadError> {
-        let hash = self.layout.hash(key);
-        loop {
-            let horizon = self.region.load(HORIZON);
-            let root = Root::from_word(self.region.load(ROOT));
-            let found = self.layout.find(&self.region, &self.region, root, hash, key);
-            if !self.stands(horizon) {
-                continue;
-            }
-            match found {
-                Ok(Some(found)) => return Ok(!found.entry.is_removed()),
-                Ok(None) if self.still_finds(root, hash) => return Ok(false),
-                Err(Nonsense(what)) if self.still_finds(root, hash) => return Err(corrupt(what)),
-                _ => {}
-            }
-        }
+        Ok(self.locate(self.layout.hash(key), key)?.entry.is_some())
     }
 
     /// What the last owner left for its heir, in the last commit that carried a bequest.
@@ -195,6 +197,8 @@ impl<R: Region> TableReader<R> {
     /// # Errors
     /// As for [`TableReader::get`].
     pub fn bequest(&self) -> Result<Option<Vec<u8>>, ReadError> {
+        let mut bequest = Vec::new();
+        let mut copied: Option<Copied> = None;
         loop {
             let horizon = self.region.load(HORIZON);
             let unit = Unit(self.region.load(BEQUEST) as u32);
@@ -202,13 +206,24 @@ impl<R: Region> TableReader<R> {
                 return Ok(None);
             }
             let block = self.layout.block(unit);
-            let mut bequest = Vec::new();
-            let whole = Entry::read(&self.region, block).is_some_and(|entry| {
-                self.region.copy_out(entry.value_at(block), entry.value_bytes, &mut bequest)
-            });
-            if self.stands(horizon) {
-                return if whole { Ok(Some(bequest)) } else { Err(corrupt("the bequest is no entry")) };
+            let entry = Entry::read(&self.region, block);
+            if !self.stands(horizon) {
+                continue;
             }
+            let entry = entry.ok_or_else(|| corrupt("the bequest is no entry"))?;
+            if copied == Some(Copied { unit, begin: entry.begin }) {
+                return Ok(Some(bequest));
+            }
+            bequest.clear();
+            let whole = self.copy_value(block, &entry, &mut bequest);
+            if self.stands(horizon) {
+                return if whole {
+                    Ok(Some(bequest))
+                } else {
+                    Err(corrupt("the bequest ends outside the segment"))
+                };
+            }
+            copied = whole.then_some(Copied { unit, begin: entry.begin });
         }
     }
 
@@ -243,12 +258,6 @@ impl<R: Region> TableReader<R> {
             epoch: self.epoch(),
             incarnation: self.layout.incarnation,
         }
-    }
-}
-
-impl Copied {
-    fn is_of(&self, found: &Found) -> bool {
-        self.unit == found.unit && self.begin == found.entry.begin
     }
 }
 

@@ -16,7 +16,7 @@ use crate::region::Region;
 /// so two steps a write keep pace with anything.
 const STEPS_PER_WRITE: usize = 2;
 /// Slots that are emptied at once where memory is short.
-const SWEEP_WHEN_SHORT: usize = 64;
+pub(super) const SWEEP_WHEN_SHORT: usize = 64;
 
 impl<R: Region> TableWriter<R> {
     /// Called after each commit with the number of writes in it.
@@ -74,9 +74,7 @@ impl<R: Region> TableWriter<R> {
             let word = slot.offset_word();
             let value = slot.with_offset(self.reader.region().load(word), Unit::NONE);
             self.stage.store(word, value);
-            let mut counts = self.counts();
-            counts.slots = counts.slots.saturating_sub(1);
-            self.set_counts(counts);
+            self.count(0, -1)?;
         }
         self.stage.store_header(REMOVED, rest.to_word());
         // Its memory is needed as soon as the horizon has passed this commit.
@@ -89,7 +87,7 @@ impl<R: Region> TableWriter<R> {
     fn slot_of(&mut self, unit: Unit) -> Result<Option<Slot>, WriteError> {
         let hash = self.hash_of(unit)?;
         let region = self.reader.region();
-        let chain = self.reader.layout().chain(region, self.root().bucket(hash))?;
+        let chain = self.reader.layout().chain(region, self.root()?.bucket(hash))?;
         Ok(chain.into_iter().flat_map(Slot::all).find(|slot| slot.entry(region) == unit))
     }
 }

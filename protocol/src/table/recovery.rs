@@ -13,6 +13,7 @@
 use super::error::OpenError;
 use super::layout::{APPLIED, COMMITTED, HORIZON, Layout};
 use super::stage::{apply_log, forget_log, logged_version};
+use super::writer::check_versions;
 use crate::region::Region;
 
 /// What recovery found.
@@ -39,10 +40,7 @@ pub enum Recovery {
 pub fn recover<R: Region>(region: &R) -> Result<Recovery, OpenError> {
     let layout = Layout::read(region)?;
     let (committed, applied) = (region.load(COMMITTED), region.load(APPLIED));
-    let horizon = region.load(HORIZON);
-    if horizon > applied {
-        return Err(OpenError::Corrupt(format!("the horizon {horizon} is ahead of commit {applied}")));
-    }
+    check_versions(region.load(HORIZON), applied)?;
     if committed == applied {
         if logged_version(region, &layout) != committed.wrapping_add(1) {
             return Ok(Recovery::Clean);

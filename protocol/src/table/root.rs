@@ -14,7 +14,7 @@
 /// The index never has fewer buckets.
 pub(super) const MIN_BUCKETS: u32 = 4;
 
-/// The decoded root word.
+/// The decoded root word: from [`MIN_BUCKETS`] to as many buckets as the index has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Root {
     pub(super) merges: u32,
@@ -23,9 +23,9 @@ pub(super) struct Root {
 
 impl Root {
     #[inline]
-    pub(super) fn from_word(word: u64) -> Self {
-        // No table has fewer. Garbage, and a forked child's region, may say so, and depths are computed from this.
-        Self { merges: (word >> 32) as u32, buckets: (word as u32).max(MIN_BUCKETS) }
+    pub(super) fn from_word(word: u64, most_buckets: u32) -> Option<Self> {
+        let root = Self { merges: (word >> 32) as u32, buckets: word as u32 };
+        (root.buckets >= MIN_BUCKETS && root.buckets <= most_buckets).then_some(root)
     }
 
     #[inline]
@@ -36,7 +36,7 @@ impl Root {
     /// L: the depth of the buckets that are not split yet.
     #[inline]
     fn level(self) -> u32 {
-        31 - (self.buckets | 1).leading_zeros()
+        31 - self.buckets.leading_zeros()
     }
 
     /// The bucket for a hash.

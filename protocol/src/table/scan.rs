@@ -4,23 +4,44 @@
 //! in two and a merge joins two, so a position in that order means the same however the index grows and shrinks
 //! meanwhile (the idea of Redis's SCAN cursor). Each entry that stands throughout is visited exactly once; the whole
 //! is not as of one moment (that is what snapshots are for).
+//!
+//! In the middle of an apply (or where the owner died in one, for as long as recovery takes), a chain may show a key
+//! twice, or keys that belong to its twin. So an entry counts only in the range of its own hash, and once.
 
 use super::bucket::Slot;
 use super::class::Unit;
 use super::entry::Entry;
 use super::error::ReadError;
 use super::index::Nonsense;
-use super::layout::{HORIZON, ROOT};
+use super::layout::HORIZON;
 use super::reader::{TableReader, corrupt};
 use super::root::Root;
 use crate::region::Region;
+
+/// Longer values are not copied with their bucket, where one move of the horizon would throw all away, but by a get.
+const LONG_VALUE_BYTES: usize = 1024;
 
 /// The entries of one bucket, copied.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
-    /// Where each entry's value and the entry end in `bytes`.
-    ends: Vec<(usize, usize)>,
+    entries: Vec<Copied>,
+}
+
+/// An entry in `bytes`: the key from `start` on, then the value.
+struct Copied {
+    order: u64,
+    start: usize,
+    key_end: usize,
+    /// None for a long value, which is not in `bytes`.
+    end: Option<usize>,
+}
+
+/// A range of hashes, in the order of their reversed bits; the last one included.
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    first: u64,
+    last: u64,
 }
 
 impl<R: Region> TableReader<R> {
@@ -31,60 +52,61 @@ impl<R: Region> TableReader<R> {
     /// As for [`TableReader::get`].
     pub fn scan(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ReadError> {
         let mut batch = Batch::default();
-        let mut position = 0_u64;
-        loop {
-            let next = self.read_range(position, &mut batch)?;
-            let mut start = 0;
-            for (key_end, end) in &batch.ends {
-                if !each(&batch.bytes[start..*key_end], &batch.bytes[*key_end..*end]) {
+        let mut long = Vec::new();
+        let mut next = Some(0);
+        while let Some(first) = next {
+            let last = self.read_range(first, &mut batch)?;
+            for entry in &batch.entries {
+                let key = &batch.bytes[entry.start..entry.key_end];
+                let go_on = match entry.end {
+                    Some(end) => each(key, &batch.bytes[entry.key_end..end]),
+                    None => {
+                        long.clear();
+                        // Where it is gone by now, it did not stand throughout.
+                        !self.get_into(key, &mut long)? || each(key, &long)
+                    }
+                };
+                if !go_on {
                     return Ok(());
                 }
-                start = *end;
             }
-            match next {
-                Some(next) => position = next,
-                None => return Ok(()),
-            }
+            next = last.checked_add(1);
         }
+        Ok(())
     }
 
-    /// Reads the bucket that a position is in, and says where the next one starts.
-    fn read_range(&self, position: u64, batch: &mut Batch) -> Result<Option<u64>, ReadError> {
-        let hash = position.reverse_bits();
+    /// Reads the bucket that a position is in, from that position on, and says where it ends.
+    fn read_range(&self, first: u64, batch: &mut Batch) -> Result<u64, ReadError> {
+        let hash = first.reverse_bits();
         loop {
             let horizon = self.region().load(HORIZON);
-            let root = Root::from_word(self.region().load(ROOT));
-            let bucket = root.bucket(hash);
-            let read = self.read_bucket(bucket, position, batch);
-            std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
-            let moved = self.region().load(HORIZON) != horizon
-                || !root.still_finds(Root::from_word(self.region().load(ROOT)), hash);
-            match read {
-                _ if moved => {}
-                Err(Nonsense(what)) => return Err(corrupt(what)),
-                Ok(()) => {
-                    let range = 1_u64 << (64 - root.depth(bucket));
-                    return Ok((position & !(range - 1)).checked_add(range));
-                }
+            let root = self.layout().root(self.region());
+            let read = root.and_then(|root| {
+                let bits = 64 - root.depth(root.bucket(hash));
+                let range = Range { first, last: first | (u64::MAX >> (64 - bits)) };
+                self.read_bucket(root, range, batch).map(|()| range.last)
+            });
+            if self.stands(horizon) && self.layout().still_finds(self.region(), root, hash, false) {
+                return read.map_err(|Nonsense(what)| corrupt(what));
             }
         }
     }
 
-    fn read_bucket(&self, bucket: u32, position: u64, batch: &mut Batch) -> Result<(), Nonsense> {
+    fn read_bucket(&self, root: Root, range: Range, batch: &mut Batch) -> Result<(), Nonsense> {
         batch.bytes.clear();
-        batch.ends.clear();
-        for words in self.layout().chain(self.region(), bucket)? {
+        batch.entries.clear();
+        for words in self.layout().chain(self.region(), root.bucket(range.first.reverse_bits()))? {
             for slot in Slot::all(words) {
                 let unit = slot.entry(self.region());
                 if !unit.is_none() {
-                    self.read_entry(unit, position, batch)?;
+                    self.read_entry(unit, range, batch)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn read_entry(&self, unit: Unit, position: u64, batch: &mut Batch) -> Result<(), Nonsense> {
+    fn read_entry(&self, unit: Unit, range: Range, batch: &mut Batch) -> Result<(), Nonsense> {
         let block = self.layout().block(unit);
         let entry = Entry::read(self.region(), block).ok_or(Nonsense("a slot points to what is no entry"))?;
         if entry.is_removed() {
@@ -96,15 +118,26 @@ impl<R: Region> TableReader<R> {
             return Err(outside);
         }
         let key_end = batch.bytes.len();
-        if self.layout().hash(&batch.bytes[start..]).reverse_bits() < position {
-            // Visited before the index shrank.
+        let order = self.layout().hash(&batch.bytes[start..]).reverse_bits();
+        let elsewhere = order < range.first || order > range.last;
+        if elsewhere || batch.has(order, start) {
             batch.bytes.truncate(start);
             return Ok(());
         }
-        if !self.region().copy_out(entry.value_at(block), entry.value_bytes, &mut batch.bytes) {
+        let long = entry.value_bytes > LONG_VALUE_BYTES;
+        if !long && !self.region().copy_out(entry.value_at(block), entry.value_bytes, &mut batch.bytes) {
             return Err(outside);
         }
-        batch.ends.push((key_end, batch.bytes.len()));
+        let end = (!long).then_some(batch.bytes.len());
+        batch.entries.push(Copied { order, start, key_end, end });
         Ok(())
+    }
+}
+
+impl Batch {
+    /// Whether the key from `start` on is there already.
+    fn has(&self, order: u64, start: usize) -> bool {
+        let same = |entry: &Copied| self.bytes[entry.start..entry.key_end] == self.bytes[start..];
+        self.entries.iter().any(|entry| entry.order == order && same(entry))
     }
 }

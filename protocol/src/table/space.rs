@@ -15,9 +15,9 @@ use super::class::{CLASSES, Class, SPAN_BYTES, SPAN_UNITS, Unit};
 use super::entry::LINK_WORD;
 use super::error::WriteError;
 use super::layout::{
-    Counts, Fresh, HEADER_WORDS, HORIZON, MAX_BYTES, NEXT_SPAN, Queue, REMOVED, ROOT, fresh_word, queue_word,
+    Counts, Fresh, HEADER_WORDS, HORIZON, LOG_PRESENT, MAX_BYTES, MOST_BUCKETS, NEXT_SPAN, Queue, REMOVED,
+    fresh_word, queue_word,
 };
-use super::root::Root;
 use super::writer::TableWriter;
 use crate::region::Region;
 
@@ -37,6 +37,8 @@ pub(super) struct Space {
     grown: [u64; CLASSES.div_ceil(64)],
     /// Whether something waits for the horizon.
     waiting: bool,
+    /// Whether `ready` is known.
+    known: bool,
     /// The horizon as it was stored last.
     horizon: u64,
 }
@@ -48,6 +50,7 @@ impl Space {
             removed_ready: Unit::NONE,
             grown: [u64::MAX; CLASSES.div_ceil(64)],
             waiting: true,
+            known: false,
             horizon,
         }
     }
@@ -67,17 +70,20 @@ impl Space {
     }
 }
 
-/// Memory in use, in bytes: the header, the index, and the spans given to classes.
+/// Memory in use, in bytes: the header, the log and the index at their longest, the spans given to classes with their
+/// table. What was needed once stays, and counts, until it is given back to the host.
 pub(super) fn used_bytes<R: Region>(region: &R) -> u64 {
-    let spans = region.load(NEXT_SPAN).saturating_sub(1);
-    let buckets = u64::from(Root::from_word(region.load(ROOT)).buckets);
-    HEADER_WORDS * 8 + spans.saturating_mul(SPAN_BYTES) + buckets * BUCKET_BYTES
+    let spans = region.load(NEXT_SPAN).saturating_sub(1).saturating_mul(SPAN_BYTES + 8);
+    let buckets = region.load(MOST_BUCKETS).saturating_mul(BUCKET_BYTES);
+    let header_and_log = HEADER_WORDS.saturating_add(region.load(LOG_PRESENT)).saturating_mul(8);
+    header_and_log.saturating_add(spans).saturating_add(buckets)
 }
 
 impl<R: Region> TableWriter<R> {
     /// A block of that class, in the commit that is being prepared.
     #[inline]
     pub(super) fn allocate(&mut self, class: Class) -> Result<Unit, WriteError> {
+        self.allocates = true;
         let word = queue_word(class);
         let queue = Queue::from_word(self.stage.header(self.reader.region(), word));
         let ready = self.space.ready[class.index()];
@@ -206,7 +212,7 @@ impl<R: Region> TableWriter<R> {
 
     /// Whether moving the horizon could make anything reusable.
     pub(super) fn horizon_lags(&self) -> bool {
-        self.space.horizon < self.version
+        !self.space.known || self.space.horizon < self.version
     }
 
     /// REUSE: lets everything that was freed up to now be overwritten.
@@ -220,6 +226,7 @@ impl<R: Region> TableWriter<R> {
         fence(Ordering::SeqCst);
         self.space.horizon = self.version;
         self.space.waiting = false;
+        self.space.known = true;
         self.space.removed_ready = Queue::from_word(region.load(REMOVED)).last;
         for (number, grown) in self.space.grown.iter_mut().enumerate() {
             let mut grown = std::mem::take(grown);

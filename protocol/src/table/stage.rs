@@ -23,7 +23,8 @@ pub(super) const LOG_HEADER_WORDS: u64 = 2;
 const LOG_VERSION: u64 = 0;
 const LOG_COUNT: u64 = 1;
 
-/// The word stores of the commit that is being prepared: at most one for a word (R4), in the order in which they will
+/// The word stores of the commit that is being prepared: at most one for a word (R4; an overflow bucket that a transaction
+/// both prepares and fills is stored first and logged then, never the other way round), in the order in which they will
 /// be logged and applied (R3): first what readers see (slots, links, removed-at, the root), then counts, then the
 /// allocator's words.
 #[derive(Debug, Default)]

@@ -1,15 +1,18 @@
 //! The check of everything: the invariants of [`super`], number by number.
 
+use std::collections::HashSet;
+
 use super::bucket::{self, Slot, Tag, View};
 use super::class::{Class, SPAN_UNITS, Unit};
 use super::entry::Entry;
 use super::error::OpenError;
 use super::index::{MAX_CHAIN, Nonsense};
 use super::layout::{
-    APPLIED, BEQUEST, COMMITTED, COUNTS, Counts, Fresh, HORIZON, Layout, MAX_BYTES, NEXT_SPAN, Queue,
-    REMOVED, ROOT, fresh_word, queue_word,
+    APPLIED, BEQUEST, COMMITTED, COUNTS, Counts, Fresh, HORIZON, Layout, MERGED_AT, MOST_BUCKETS, NEXT_SPAN,
+    Queue, REMOVED, fresh_word, queue_word,
 };
-use super::root::{MIN_BUCKETS, Root};
+use super::root::Root;
+use super::writer::check_versions;
 use crate::region::Region;
 
 /// What [`verify`] found in a table that is whole.
@@ -85,20 +88,24 @@ impl<'a, R: Region> Check<'a, R> {
         if committed != applied {
             return Err(OpenError::NotRecovered { committed, applied });
         }
-        if region.load(HORIZON) > applied {
-            return Err(wrong(format!("1: horizon {} above applied {applied}", region.load(HORIZON))));
+        check_versions(region.load(HORIZON), applied)?;
+        if region.load(MERGED_AT) > applied {
+            return Err(wrong(format!(
+                "1: the last merge, {}, above applied {applied}",
+                region.load(MERGED_AT)
+            )));
         }
-        let root = Root::from_word(region.load(ROOT));
-        let buckets = region.load(ROOT) as u32;
-        if buckets < MIN_BUCKETS || buckets > layout.most_buckets() {
-            return Err(wrong(format!("4: {buckets} buckets")));
+        let root = layout.root(region)?;
+        if region.load(MOST_BUCKETS) < u64::from(root.buckets) {
+            return Err(wrong(format!(
+                "4: {} buckets, and never more than {}",
+                root.buckets,
+                region.load(MOST_BUCKETS)
+            )));
         }
         let spans = region.load(NEXT_SPAN);
         if spans == 0 || spans > layout.arena_spans() {
             return Err(wrong(format!("9: next span {spans} of {}", layout.arena_spans())));
-        }
-        if super::space::used_bytes(region) > region.load(MAX_BYTES) {
-            return Err(wrong("more memory in use than max_bytes"));
         }
         let report =
             VerifyReport { version: applied, buckets: u64::from(root.buckets), ..VerifyReport::default() };
@@ -259,14 +266,15 @@ impl<'a, R: Region> Check<'a, R> {
 
     fn no_key_twice(&self, hashes: &mut [(u64, Unit)]) -> Result<(), OpenError> {
         hashes.sort_unstable();
-        for pair in hashes.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
-            let mut keys = [Vec::new(), Vec::new()];
-            for (key, (_, unit)) in keys.iter_mut().zip(pair) {
+        for same_hash in hashes.chunk_by(|one, other| one.0 == other.0).filter(|same| same.len() > 1) {
+            let mut keys = HashSet::new();
+            for (_, unit) in same_hash {
                 let (block, entry, _) = self.entry(*unit)?;
-                let _ = self.region.copy_out(entry.key_at(block), entry.key_bytes, key);
-            }
-            if keys[0] == keys[1] {
-                return Err(wrong(format!("5: units {} and {} have the same key", pair[0].1.0, pair[1].1.0)));
+                let mut key = Vec::new();
+                if !self.region.copy_out(entry.key_at(block), entry.key_bytes, &mut key) || !keys.insert(key)
+                {
+                    return Err(wrong(format!("5: the key of unit {} is there twice", unit.0)));
+                }
             }
         }
         Ok(())
@@ -286,20 +294,22 @@ impl<'a, R: Region> Check<'a, R> {
 
     /// 8: the removed ones.
     fn removed(&mut self) -> Result<(), OpenError> {
-        let queue = Queue::from_word(self.region.load(REMOVED));
-        let mut removed_before = 0;
-        for unit in self.queue(queue)? {
-            let (_, entry, class) = self.entry(unit)?;
-            if entry.removed_at < removed_before {
+        let mut removed_before = 1;
+        self.each_of(Queue::from_word(self.region.load(REMOVED)), |check, unit| {
+            let (_, entry, class) = check.entry(unit)?;
+            if entry.removed_at < removed_before || entry.removed_at > check.applied {
                 return Err(wrong("8: the removed entries are not in order"));
             }
             removed_before = entry.removed_at;
-            match self.uses.get_mut(unit.0 as usize) {
-                Some(seen @ Use::Removed) => *seen = Use::RemovedSeen,
-                _ => self.note(unit, class, Use::Superseded)?,
+            check.report.removed += 1;
+            match check.uses.get_mut(unit.0 as usize) {
+                Some(seen @ Use::Removed) => {
+                    *seen = Use::RemovedSeen;
+                    Ok(())
+                }
+                _ => check.note(unit, class, Use::Superseded),
             }
-            self.report.removed += 1;
-        }
+        })?;
         match self.uses.iter().position(|seen| *seen == Use::Removed) {
             Some(unit) => {
                 Err(wrong(format!("8: the removed entry at unit {unit} is not among the removed ones")))
@@ -310,40 +320,35 @@ impl<'a, R: Region> Check<'a, R> {
 
     fn free(&mut self) -> Result<(), OpenError> {
         for class in Class::all() {
-            let queue = Queue::from_word(self.region.load(queue_word(class)));
-            for unit in self.queue(queue)? {
-                self.note(unit, class, Use::Free)?;
-                self.report.free_blocks += 1;
-            }
+            self.each_of(Queue::from_word(self.region.load(queue_word(class))), |check, unit| {
+                check.report.free_blocks += 1;
+                check.note(unit, class, Use::Free)
+            })?;
         }
         Ok(())
     }
 
-    /// The blocks of a queue.
-    fn queue(&self, queue: Queue) -> Result<Vec<Unit>, OpenError> {
-        let mut units = Vec::new();
-        let mut unit = queue.first;
+    /// Each block of a queue. A block that comes twice is refused by `each`, so this ends.
+    fn each_of(
+        &mut self,
+        queue: Queue,
+        mut each: impl FnMut(&mut Self, Unit) -> Result<(), OpenError>,
+    ) -> Result<(), OpenError> {
         if queue.is_empty() != queue.last.is_none() {
             return Err(wrong(format!("7: {queue:?} has one end")));
         }
+        let mut unit = queue.first;
         while !unit.is_none() {
-            if units.len() > self.uses.len() || unit.0 as usize >= self.uses.len() {
-                return Err(wrong(format!(
-                    "7: {queue:?} does not end, or leaves the arena at unit {}",
-                    unit.0
-                )));
+            if unit.0 as usize >= self.uses.len() {
+                return Err(wrong(format!("7: {queue:?} leaves the arena at unit {}", unit.0)));
             }
-            units.push(unit);
+            each(self, unit)?;
             if unit == queue.last {
-                return Ok(units);
+                return Ok(());
             }
             unit = Unit((self.region.load(self.layout.block(unit) + super::entry::LINK_WORD) >> 32) as u32);
         }
-        if queue.is_empty() {
-            Ok(units)
-        } else {
-            Err(wrong(format!("7: {queue:?} ends before its last block")))
-        }
+        if queue.is_empty() { Ok(()) } else { Err(wrong(format!("7: {queue:?} ends before its last block"))) }
     }
 
     /// 7: each block of each run is something.

@@ -8,12 +8,15 @@
 use std::fmt;
 
 use super::bucket::{self, BUCKET_WORDS, BucketImage, Slot, Tag, View};
-use super::class::Unit;
+use super::class::{SPAN_UNITS, Unit};
 use super::entry::{self, Entry, LINK_WORD, MAX_KEY_BYTES, MAX_VALUE_BYTES, MAX_VERSION};
 use super::error::{OpenError, WriteError};
 use super::index::{Found, MAX_CHAIN, Nonsense};
-use super::layout::{APPLIED, BEQUEST, COMMITTED, EPOCH, HORIZON, ROOT};
+use super::layout::{
+    APPLIED, BEQUEST, COMMITTED, Counts, EPOCH, HORIZON, LOG_PRESENT, LOG_STEP_WORDS, NEXT_SPAN,
+};
 use super::reader::TableReader;
+use super::reclaim::SWEEP_WHEN_SHORT;
 use super::recovery::recover;
 use super::root::Root;
 use super::space::Space;
@@ -23,8 +26,6 @@ use crate::region::Region;
 
 /// The horizon is moved every so many commits, so that its line stays quiet for readers (R7).
 const BATCH_COMMITS: u64 = 64;
-/// Log words that are made present at once.
-const LOG_STEP_WORDS: u64 = 512;
 
 /// Writes a table, as the owner of one epoch.
 ///
@@ -41,6 +42,8 @@ pub struct TableWriter<R> {
     /// Set while a commit is in flight; found set by the next call after a panic only.
     in_flight: bool,
     log_present_words: u64,
+    /// Whether the commit that is being prepared needs memory.
+    pub(super) allocates: bool,
     /// No split is tried before this version: the last one found no room.
     pub(super) growth_waits_until: u64,
     /// For keys that are read again.
@@ -70,10 +73,8 @@ impl<R: Region> TableWriter<R> {
             return Err(OpenError::NotRecovered { committed, applied });
         }
         let horizon = reader.region().load(HORIZON);
-        if horizon > applied {
-            return Err(OpenError::Corrupt(format!("the horizon {horizon} is ahead of commit {applied}")));
-        }
-        let mut writer = Self {
+        check_versions(horizon, applied)?;
+        Ok(Self {
             reader,
             stage: Stage::default(),
             space: Space::unknown(horizon),
@@ -81,13 +82,13 @@ impl<R: Region> TableWriter<R> {
             batch_commits: BATCH_COMMITS,
             epoch,
             in_flight: false,
-            log_present_words: 0,
+            // The first page of the log came with the table, or its last owner could not have begun.
+            log_present_words: LOG_STEP_WORDS,
+            allocates: false,
             growth_waits_until: 0,
             key_buffer: Vec::new(),
             draft: Draft::default(),
-        };
-        writer.make_log_present(LOG_STEP_WORDS)?;
-        Ok(writer)
+        })
     }
 
     /// For reading what this handle has written.
@@ -148,6 +149,7 @@ impl<R: Region> TableWriter<R> {
         mut prepare: impl FnMut(&mut Self) -> Result<T, WriteError>,
     ) -> Result<(T, u64), WriteError> {
         self.begin()?;
+        let mut tries = self.most_tries();
         loop {
             match prepare(self).and_then(|done| self.commit().map(|()| done)) {
                 Ok(done) => {
@@ -158,7 +160,8 @@ impl<R: Region> TableWriter<R> {
                 Err(error) => {
                     self.abandon();
                     let short = matches!(error, WriteError::TableFull { .. } | WriteError::OutOfMemory(_));
-                    if !short || !self.make_room() {
+                    tries = tries.saturating_sub(1);
+                    if !short || tries == 0 || !self.make_room() {
                         return Err(error);
                     }
                 }
@@ -168,6 +171,8 @@ impl<R: Region> TableWriter<R> {
 
     #[inline]
     fn begin(&mut self) -> Result<(), WriteError> {
+        // Before anything is stored: the table may be another's (R17).
+        self.check_epoch()?;
         if self.in_flight || self.stage.len() != 0 {
             self.resume()?;
         }
@@ -185,8 +190,18 @@ impl<R: Region> TableWriter<R> {
         Ok(())
     }
 
+    #[inline]
+    fn check_epoch(&self) -> Result<(), WriteError> {
+        let table = self.reader.region().load(EPOCH);
+        if table != self.epoch {
+            return Err(WriteError::Fenced { handle: self.epoch, table });
+        }
+        Ok(())
+    }
+
     pub(super) fn abandon(&mut self) {
         self.stage.clear();
+        self.allocates = false;
         self.space.forget();
     }
 
@@ -200,11 +215,7 @@ impl<R: Region> TableWriter<R> {
         if version > MAX_VERSION {
             return Err(WriteError::Corrupt("the last version there can be is used".into()));
         }
-        let region = self.reader.region();
-        let table_epoch = region.load(EPOCH);
-        if table_epoch != self.epoch {
-            return Err(WriteError::Fenced { handle: self.epoch, table: table_epoch });
-        }
+        self.check_epoch()?;
         let words = stage::log_words(self.stage.len());
         if words > self.log_present_words {
             self.grow_log(words)?;
@@ -216,39 +227,57 @@ impl<R: Region> TableWriter<R> {
         self.in_flight = false;
         self.version = version;
         self.stage.clear();
+        self.allocates = false;
         Ok(())
     }
 
-    /// The log of a large transaction counts as the table's memory while it is needed.
+    /// Makes room for a longer log. It counts as the table's memory, but removing works however full the table is.
     #[cold]
     fn grow_log(&mut self, words: u64) -> Result<(), WriteError> {
-        if words > self.reader.layout().log.words {
+        let (region, log) = (self.reader.region(), self.reader.layout().log);
+        if words > log.words {
             return Err(self.full());
         }
-        self.check_limit(words * 8)?;
-        Ok(self.make_log_present(words)?)
-    }
-
-    fn make_log_present(&mut self, words: u64) -> Result<(), crate::region::OutOfMemory> {
-        let words = words.next_multiple_of(LOG_STEP_WORDS).min(self.reader.layout().log.words);
-        let log = self.reader.layout().log.start;
-        self.reader.region().make_present(log + self.log_present_words..log + words)?;
+        let words = words.next_multiple_of(LOG_STEP_WORDS).min(log.words);
+        let present = region.load(LOG_PRESENT);
+        if self.allocates && words > present {
+            self.check_limit((words - present) * 8)?;
+        }
+        region.make_present(log.start + self.log_present_words..log.start + words)?;
+        region.store(LOG_PRESENT, present.max(words));
         self.log_present_words = words;
         Ok(())
     }
 
     #[inline]
-    pub(super) fn root(&self) -> Root {
-        Root::from_word(self.reader.region().load(ROOT))
+    pub(super) fn root(&self) -> Result<Root, WriteError> {
+        Ok(self.reader.layout().root(self.reader.region())?)
+    }
+
+    /// How often a write that finds no memory may be tried again: as often as there can be something to reclaim.
+    fn most_tries(&self) -> u64 {
+        let spans = self.reader.region().load(NEXT_SPAN).min(self.reader.layout().arena_spans());
+        2 + spans * SPAN_UNITS / 2 / SWEEP_WHEN_SHORT as u64
+    }
+
+    /// Changes the counts.
+    #[inline]
+    pub(super) fn count(&mut self, entries: i32, slots: i32) -> Result<(), WriteError> {
+        let counts = self.counts();
+        let changed = counts.entries.checked_add_signed(entries).zip(counts.slots.checked_add_signed(slots));
+        let (entries, slots) =
+            changed.ok_or_else(|| WriteError::Corrupt(format!("{counts:?} do not count what is there")))?;
+        self.set_counts(Counts { entries, slots });
+        Ok(())
     }
 
     #[inline]
     fn find(&self, hash: u64, key: &[u8]) -> Result<Option<Found>, WriteError> {
         let (region, layout) = (self.reader.region(), self.reader.layout());
         if self.stage.len() == 0 {
-            return Ok(layout.find(region, region, self.root(), hash, key)?);
+            return Ok(layout.find(region, region, self.root()?, hash, key)?);
         }
-        Ok(layout.find(region, &self.stage.over(region), self.root(), hash, key)?)
+        Ok(layout.find(region, &self.stage.over(region), self.root()?, hash, key)?)
     }
 
     #[inline]
@@ -261,18 +290,13 @@ impl<R: Region> TableWriter<R> {
         entry::write(self.reader.region(), block, self.version + 1, previous, hash, key, value);
         let Some(found) = found else {
             self.prepare_slot(hash, unit)?;
-            let mut counts = self.counts();
-            counts.entries += 1;
-            counts.slots += 1;
-            self.set_counts(counts);
+            self.count(1, 1)?;
             return Ok(false);
         };
         self.set_slot(found.slot, unit);
         if found.entry.is_removed() {
             // The superseded entry is among the removed ones already, and is freed from there.
-            let mut counts = self.counts();
-            counts.entries += 1;
-            self.set_counts(counts);
+            self.count(1, 0)?;
             return Ok(false);
         }
         self.free_entry(&found)?;
@@ -286,9 +310,7 @@ impl<R: Region> TableWriter<R> {
         let word = found.block + 1;
         let removed = entry::with_removed_at(self.reader.region().load(word), self.version + 1);
         self.stage.store(word, removed);
-        let mut counts = self.counts();
-        counts.entries -= 1;
-        self.set_counts(counts);
+        self.count(-1, 0)?;
         self.push_removed(found.unit);
         Ok(true)
     }
@@ -337,11 +359,11 @@ impl<R: Region> TableWriter<R> {
     /// Points a slot to a new key's entry: an unused one of its chain, or the first of a new overflow bucket.
     #[inline]
     fn prepare_slot(&mut self, hash: u64, unit: Unit) -> Result<(), WriteError> {
-        let root = self.root();
+        let root = self.root()?;
         let number = root.bucket(hash);
         let tag = Tag::new(hash, root.depth(number));
         let mut bucket = self.reader.layout().bucket(number);
-        for _ in 0..MAX_CHAIN {
+        for length in 1..=MAX_CHAIN {
             let view = self.stage.over(self.reader.region());
             if let Some(slot) = Slot::all(bucket).find(|slot| slot.entry(&view).is_none()) {
                 self.set_slot(slot, unit);
@@ -350,6 +372,9 @@ impl<R: Region> TableWriter<R> {
             }
             let next = bucket::link(&view, bucket);
             if next.is_none() {
+                if length == MAX_CHAIN {
+                    break;
+                }
                 let overflow = self.allocate_overflow(&[(tag, unit)], Unit::NONE)?;
                 let (word, value) =
                     bucket::with_link(&self.stage.over(self.reader.region()), bucket, overflow);
@@ -395,6 +420,17 @@ impl From<Nonsense> for WriteError {
     fn from(Nonsense(what): Nonsense) -> Self {
         Self::Corrupt(what.to_owned())
     }
+}
+
+/// What the versions in a header must be for anybody to go on from there.
+pub(super) fn check_versions(horizon: u64, applied: u64) -> Result<(), OpenError> {
+    if horizon > applied {
+        return Err(OpenError::Corrupt(format!("the horizon {horizon} is ahead of commit {applied}")));
+    }
+    if applied >= MAX_VERSION {
+        return Err(OpenError::Corrupt(format!("commit {applied} is above the last version there can be")));
+    }
+    Ok(())
 }
 
 pub(super) fn check_lengths(key: &[u8], value: &[u8]) -> Result<(), WriteError> {
