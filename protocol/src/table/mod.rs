@@ -63,7 +63,7 @@ mod writer;
 pub use entry::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 pub use error::{OpenError, ReadError, WriteError};
 pub use reader::TableReader;
-pub use recovery::{Recovery, recover};
+pub use recovery::{Recovery, is_mid_commit, recover};
 pub use transaction::Transaction;
 pub use verify::{VerifyReport, verify};
 pub use writer::TableWriter;

@@ -33,6 +33,17 @@ pub enum Recovery {
     },
 }
 
+/// Whether a commit is in flight: whether [`recover`] would find one if the owner died where it is now. For looking at
+/// an owner that stands still; one that runs is somewhere else by the time the answer is there.
+///
+/// # Errors
+/// [`OpenError`] where the region does not hold a table.
+pub fn is_mid_commit<R: Region>(region: &R) -> Result<bool, OpenError> {
+    let layout = Layout::read(region)?;
+    let (committed, applied) = (region.load(COMMITTED), region.load(APPLIED));
+    Ok(committed != applied || logged_version(region, &layout) == committed.wrapping_add(1))
+}
+
 /// Finishes the commit in flight, if there is one. Only while nobody else can write the table (R14).
 ///
 /// # Errors
