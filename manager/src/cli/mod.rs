@@ -89,11 +89,6 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Where the control socket is when nobody says.
-fn default_socket() -> PathBuf {
-    std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| "/run".into(), PathBuf::from).join("heirloom.sock")
-}
-
 /// `--help` and `--version` are answers, everything else that clap reports is wrong usage.
 fn usage(error: &clap::Error) -> ExitCode {
     let shown = error.print();

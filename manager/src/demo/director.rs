@@ -2,6 +2,7 @@
 //! became of the table.
 
 use super::account::{Account, Found};
+use super::aim::{Aim, spin};
 use super::cars::{Car, Total};
 use super::clock::now_ns;
 use super::expectation::Expectation;
@@ -26,6 +27,9 @@ use std::time::{Duration, Instant};
 /// How long anything may take before the demonstration gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Every so many kills, one is aimed at the middle of a commit; the others hit what they hit.
+const AIMED: u64 = 4;
+
 /// Between two looks at the notes; short, because every microsecond of it could hide a moment to kill at.
 const GLANCE: Duration = Duration::from_micros(50);
 
@@ -48,9 +52,11 @@ impl Director<'_> {
         let client = self.open()?;
         let mut kills = Vec::new();
         let mut victims = Victims::default();
-        for round in rounds {
+        let aim = Aim::at(&self.stage.socket(), "sales")?;
+        for (number, round) in (1..).zip(rounds) {
             let status = self.wait_for_standby(&client, &mut victims)?;
-            let kill = self.kill_owner(*round, &status, &client, &mut victims, rng)?;
+            let aim = (number % AIMED == 0).then_some(&aim);
+            let kill = self.kill_owner(*round, aim, &status, &client, &mut victims, rng)?;
             self.story.tell_kill(&kill);
             kills.push(kill);
         }
@@ -84,8 +90,7 @@ impl Director<'_> {
         self.stage.start_supervisor()?;
         let socket = self.stage.socket();
         let client = self.wait("the manager", PAUSE, |_| Ok(Client::connect(&socket).ok()))?;
-        let owner =
-            self.wait("the first owner", PAUSE, |this| Ok(this.notes.ownership(this.notes.owner_epoch())))?;
+        let owner = self.owner()?;
         self.stage.start_reader()?;
         self.wait("the reader", PAUSE, |this| Ok(this.notes.reads()))?;
         self.story.tell(&format!("in {}", self.stage.folder().display()));
@@ -111,6 +116,7 @@ impl Director<'_> {
     fn kill_owner(
         &mut self,
         round: Round,
+        aim: Option<&Aim>,
         status: &Status,
         client: &Client,
         victims: &mut Victims,
@@ -120,12 +126,15 @@ impl Director<'_> {
         let process = Process::open(owner.pid)?;
         self.notes.release_up_to(round.released_before);
         self.wait("the moment to kill", GLANCE, |this| {
-            let noted = this.notes.ownership(owner.epoch).map_or(0, |owner| owner.position);
+            let noted = this.noted(owner.epoch);
             this.story.progress(noted, owner.pid);
             Ok((noted >= round.kill_at).then_some(()))
         })?;
         victims.expect(owner.pid, &status.children);
-        spin(Duration::from_nanos(rng.random_range(0..20_000)));
+        match aim {
+            Some(aim) => aim.stop_mid_commit(&process, || self.noted(owner.epoch), rng)?,
+            None => spin(Duration::from_nanos(rng.random_range(0..20_000))),
+        }
         let killed_at = now_ns();
         process.kill(Signal::KILL)?;
         self.notes.release_up_to(round.released_after);
@@ -155,11 +164,14 @@ impl Director<'_> {
         })
     }
 
-    /// The owner, once it has committed.
+    /// The position that the owner of that epoch noted last.
+    fn noted(&self, epoch: u64) -> u64 {
+        self.notes.ownership(epoch).map_or(0, |owner| owner.position)
+    }
+
+    /// The owner of now, once there is one.
     fn owner(&mut self) -> Result<Ownership, Failure> {
-        self.wait("the owner's first look at the table", GLANCE, |this| {
-            Ok(this.notes.ownership(this.notes.owner_epoch()))
-        })
+        self.wait("an owner", PAUSE, |this| Ok(this.notes.ownership(this.notes.owner_epoch())))
     }
 
     /// Asks again and again until there is an answer; fails when somebody interrupts, a process of the stage ends, or
@@ -244,13 +256,5 @@ impl Victims {
 
     fn all_confirmed(&self) -> bool {
         self.expected.is_none()
-    }
-}
-
-/// Waits without giving up the processor: a sleep is far longer than a commit.
-fn spin(time: Duration) {
-    let end = Instant::now() + time;
-    while Instant::now() < end {
-        std::hint::spin_loop();
     }
 }

@@ -25,7 +25,7 @@ impl Expectation {
     pub(super) fn of(stream: &Stream) -> Self {
         let exotic: BTreeSet<Car> = exotic_cars()
             .flat_map(|(make, models)| {
-                models.0.into_iter().map(move |model| Car { year: make.year, make: make.make.clone(), model })
+                models.lines().map(|model| Car::new(make.year, &make.make, model)).collect::<Vec<_>>()
             })
             .collect();
         let lines = stream.lines().len() as u64;
@@ -79,8 +79,8 @@ mod tests {
         for (position, index) in (1..).zip(stream.from(0)) {
             let sale = &stream.lines()[index];
             let key = sale.car.make_of_year();
-            let is_exotic =
-                exotic_cars().any(|(make, models)| make == key && models.0.contains(&sale.car.model));
+            let is_exotic = exotic_cars()
+                .any(|(make, models)| make == key && models.lines().any(|model| model == sale.car.model));
             if is_exotic {
                 let tally = tallies.entry(sale.car.clone()).or_default();
                 tally.count += 1;

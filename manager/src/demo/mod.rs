@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `stage` | the temporary folder, the configuration, the processes, and their end |
 //! | `director` | who waits for whom, when the owner is killed, and what is measured |
-//! | `plan` | the random moments to kill at |
+//! | `plan`, `aim` | the random moments to kill at, and the middle of a commit |
 //! | `worker`, `reader` | what the processes do: count the stream, and read the table |
 //! | `cars`, `stream`, `events_file`, `exotic_file` | the data |
 //! | `notes`, `shared`, `clock` | what the processes note, beside Heirloom |
@@ -13,6 +13,7 @@
 //! | `story`, `report`, `picture` | what is told on the way, and at the end |
 
 mod account;
+mod aim;
 mod cars;
 mod clock;
 mod director;

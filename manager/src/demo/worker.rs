@@ -4,7 +4,7 @@
 //! stream after the event. So the heir of a worker that was killed at any moment knows which events are counted: those
 //! before the position that it is told, and no others.
 
-use super::cars::{Car, MakeOfYear, Models, Total};
+use super::cars::{Car, MakeOfYear, Models, Total, has_model};
 use super::clock::now_ns;
 use super::notes::{Logbook, Notes};
 use super::shared::{self, SharedRegion};
@@ -44,8 +44,10 @@ pub(super) fn run(name: &str, stream: &Stream, notes: &Path) -> Result<(), Failu
         let logbook = notes
             .begin(sales.epoch(), std::process::id(), sales.version(), position)
             .ok_or("the notes have no room for one more ownership")?;
-        Count { stream, lines: &lines, exotic_cars: &exotic_cars, notes: &notes, logbook, sales }
-            .from(position)?;
+        let models = Vec::new();
+        let count =
+            Count { stream, lines: &lines, exotic_cars: &exotic_cars, models, notes: &notes, logbook, sales };
+        count.from(position)?;
     }
     Ok(())
 }
@@ -75,6 +77,8 @@ struct Count<'a> {
     stream: &'a Stream,
     lines: &'a [Line],
     exotic_cars: &'a Reader<MakeOfYear, Models>,
+    /// What was read there last; the memory is used again for each event.
+    models: Vec<u8>,
     notes: &'a Notes<SharedRegion>,
     logbook: Logbook<'a, SharedRegion>,
     sales: Writer<Car, Total>,
@@ -124,8 +128,9 @@ impl Count<'_> {
 
     /// Counts one event, if it is the sale of an exotic car; `position` is the one after it.
     fn count(&mut self, line: &Line, position: u64) -> Result<(), Failure> {
-        let exotic =
-            self.exotic_cars.get(&line.make)?.is_some_and(|models| models.0.contains(&line.car.model));
+        self.models.clear();
+        let exotic = self.exotic_cars.get_bytes(&line.make, &mut self.models)?
+            && has_model(&self.models, &line.car.model);
         if !exotic {
             return Ok(());
         }
@@ -166,6 +171,7 @@ mod tests {
             stream: &stream,
             lines: &lines,
             exotic_cars: &exotic_cars_reader,
+            models: Vec::new(),
             notes: &notes,
             logbook: notes.begin(1, 1, 0, 0).expect("there is room"),
             sales,
