@@ -107,6 +107,10 @@ impl WriteHandle {
         on_either!(self, table => table.reader().contains(key))
     }
 
+    pub(crate) fn bequest(&self) -> Result<Option<Vec<u8>>, ReadError> {
+        on_either!(self, table => table.reader().bequest())
+    }
+
     pub(crate) fn info(&self) -> TableInfo {
         on_either!(self, table => table.reader().info())
     }

@@ -161,6 +161,16 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
         self.engine.bequeath(&buffers.value).map_err(|error| self.ownership.refused(error))
     }
 
+    /// What was left last, by this owner or by one before it.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the table is corrupt or the bequest is no `B`.
+    pub fn bequest<B: Value<Owned = B>>(&self) -> Result<Option<B>, ReadError> {
+        let bytes = self.engine.bequest().map_err(|error| ReadError::from_engine(self.table(), error))?;
+        let bequest = bytes.map(|bytes| B::decode_value(&bytes)).transpose();
+        bequest.map_err(|error| ReadError::codec(self.table(), error))
+    }
+
     /// Whether the manager wants the table back, or has taken it: then stop and release. One relaxed load.
     #[inline]
     pub fn is_recalled(&self) -> bool {

@@ -63,7 +63,7 @@ fn a_table_is_handed_over_with_gift_and_bequest_and_given_back() {
     assert_eq!(second.gift::<Option<u8>>().unwrap(), None);
     assert_eq!(second.bequest::<u64>().unwrap(), Some(7));
     let sales = accepted(&manager, &line, second);
-    assert_eq!(sales.get("Zonda").unwrap(), Some(1));
+    assert_eq!((sales.get("Zonda").unwrap(), sales.bequest::<u64>().unwrap()), (Some(1), Some(7)));
 
     // Dropping is releasing.
     drop(sales);

@@ -428,3 +428,6 @@ impl Question {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+//! The session by itself: every order in which things can be said, asked and lost.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::sync::{Arc, Mutex};
+
+use heirloom_protocol::message::TransferReason;
+use proptest::prelude::*;
+
+use super::*;
+
+/// What a reply heard.
+type Heard<T> = Arc<Mutex<Vec<T>>>;
+
+fn reply<T: Send + 'static>() -> (Reply<T>, Heard<T>) {
+    let heard = Heard::default();
+    let into = Arc::clone(&heard);
+    (Box::new(move |answer| into.lock().unwrap().push(answer)), heard)
+}
+
+fn descriptor() -> Option<OwnedFd> {
+    Some(File::open("/dev/null").unwrap().into())
+}
+
+fn offered(epoch: u64) -> Event {
+    let (gift, reason) = (String::new(), TransferReason::First);
+    Event::Offered { table: "sales".into(), epoch, gift, reason, expires_in_ms: 1000 }
+}
+
+fn granted(epoch: u64) -> Event {
+    Event::Granted { table: "sales".into(), epoch }
+}
+
+/// Does what the link would, and gives what was sent and the names of all else.
+fn perform(effects: Vec<Effect>) -> (Vec<Request>, Vec<&'static str>) {
+    let (mut sent, mut other) = (Vec::new(), Vec::new());
+    for effect in effects {
+        other.push(match effect {
+            Effect::Send(request) => {
+                sent.push(request);
+                continue;
+            }
+            Effect::Online => "online",
+            Effect::Unwelcome { .. } => "unwelcome",
+            Effect::Complaint { .. } => "complaint",
+            Effect::HangUp(_) => "hang up",
+            Effect::Transferred { .. } => "transferred",
+            Effect::Recalled(_) => "recalled",
+            Effect::Fenced(_) => "fenced",
+            Effect::Grant { reply, granted } => {
+                reply(granted);
+                "grant"
+            }
+            Effect::Answer { reply, answered } => {
+                reply(answered);
+                "answer"
+            }
+        });
+    }
+    (sent, other)
+}
+
+fn hear(
+    session: &mut Session,
+    event: Event,
+    descriptor: Option<OwnedFd>,
+) -> (Vec<Request>, Vec<&'static str>) {
+    perform(session.heard(event, descriptor, Instant::now()))
+}
+
+/// A worker that is registered, has an heir, and is ready.
+fn ready() -> Session {
+    let mut session = Session::new(Some("tracker".into()));
+    perform(session.heir("sales", reply().0));
+    perform(session.ready());
+    online(&mut session);
+    session
+}
+
+fn online(session: &mut Session) -> Vec<Request> {
+    perform(session.connected());
+    hear(session, Event::Welcome { version: PROTOCOL_VERSION, manager_pid: 1 }, None);
+    let (sent, other) = hear(session, Event::Registered, None);
+    assert_eq!(other, ["online"]);
+    sent
+}
+
+#[test]
+fn what_was_said_before_the_connection_is_said_in_order() {
+    let mut session = Session::new(Some("tracker".into()));
+    perform(session.ready());
+    perform(session.heir("sales", reply().0));
+    perform(session.ask(Question::Status, reply().0));
+    let heir = Request::Heir { table: "sales".into() };
+    let expected = [heir, Request::Ready, Request::Sync { request: 1 }, Request::Status { request: 2 }];
+    assert_eq!(online(&mut session), expected);
+    perform(session.lost());
+    assert_eq!(online(&mut session), expected, "nothing was answered, so all is said again");
+}
+
+#[test]
+fn an_answer_is_heard_once() {
+    let mut session = ready();
+    let (reply, heard) = reply();
+    perform(session.ask(Question::Recall { table: "sales".into() }, reply));
+    assert_eq!(hear(&mut session, Event::Done { request: 2 }, None).1, ["answer"]);
+    assert_eq!(hear(&mut session, Event::Done { request: 2 }, None).1, [""; 0]);
+    assert!(matches!(heard.lock().unwrap()[..], [Ok(Answer::Done)]));
+}
+
+#[test]
+fn a_status_in_pieces_begins_anew_with_the_connection() {
+    let mut session = ready();
+    let (reply, heard) = reply();
+    perform(session.ask(Question::Status, reply));
+    let piece = |piece: &str, more| Event::Status { request: 2, piece: piece.into(), more };
+    hear(&mut session, piece("{\"manager", true), None);
+    perform(session.lost());
+    online(&mut session);
+    hear(&mut session, piece("{\"a\"", true), None);
+    hear(&mut session, piece(":1}", false), None);
+    assert!(matches!(&heard.lock().unwrap()[..], [Ok(Answer::Status(json))] if json == "{\"a\":1}"));
+}
+
+#[test]
+fn every_acceptance_is_answered_once() {
+    for end in ["granted", "withdrawn", "offered anew", "lost", "closed"] {
+        let mut session = ready();
+        hear(&mut session, offered(1), descriptor());
+        let (reply, heard) = reply();
+        assert_eq!(
+            perform(session.accept("sales", 1, reply)).0,
+            [Request::Accept { table: "sales".into(), epoch: 1 }]
+        );
+        let effects = match end {
+            "granted" => session.heard(granted(1), descriptor(), Instant::now()),
+            "withdrawn" => {
+                let withdrawn = Event::Withdrawn { table: "sales".into(), epoch: 1, reason: "late".into() };
+                session.heard(withdrawn, None, Instant::now())
+            }
+            "offered anew" => session.heard(offered(2), descriptor(), Instant::now()),
+            "lost" => session.lost(),
+            _ => session.closed(),
+        };
+        perform(effects);
+        perform(session.lost());
+        perform(session.closed());
+        let heard = heard.lock().unwrap();
+        assert_eq!(heard.len(), 1, "{end}");
+        assert_eq!(heard[0].is_ok(), end == "granted", "{end}");
+    }
+}
+
+#[test]
+fn an_acceptance_of_what_is_not_on_offer_is_answered_at_once() {
+    let mut session = ready();
+    hear(&mut session, offered(2), descriptor());
+    let (reply, heard) = reply();
+    let (sent, _) = perform(session.accept("sales", 1, reply));
+    assert!(sent.is_empty());
+    assert!(heard.lock().unwrap()[0].is_err());
+}
+
+#[test]
+fn a_release_is_said_again_until_the_table_comes_back() {
+    let mut session = ready();
+    let release = Request::Release { table: "sales".into(), epoch: 1 };
+    hear(&mut session, offered(1), descriptor());
+    perform(session.accept("sales", 1, reply().0));
+    hear(&mut session, granted(1), descriptor());
+    perform(session.lost());
+    assert!(perform(session.release("sales", 1)).0.is_empty());
+    assert!(online(&mut session).contains(&release));
+    perform(session.lost());
+    assert!(online(&mut session).contains(&release), "the manager may have died before it heard");
+    hear(&mut session, offered(2), descriptor());
+    perform(session.lost());
+    assert!(!online(&mut session).contains(&release));
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Connected,
+    Lost,
+    Ask,
+    Heir,
+    Accept(u64),
+    Decline(u64),
+    Release(u64),
+    Hear(Event, bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let epoch = || 1..4_u64;
+    let table = || prop::sample::select(vec!["sales".to_owned(), "cars".to_owned()]);
+    let event = prop_oneof![
+        Just(Event::Welcome { version: PROTOCOL_VERSION, manager_pid: 1 }),
+        Just(Event::Registered),
+        epoch().prop_map(offered),
+        epoch().prop_map(granted),
+        (table(), epoch()).prop_map(|(table, epoch)| Event::Withdrawn {
+            table,
+            epoch,
+            reason: String::new()
+        }),
+        (table(), epoch()).prop_map(|(table, epoch)| Event::Recalled { table, epoch, deadline_ms: 1 }),
+        (table(), epoch()).prop_map(|(table, epoch)| Event::Fenced { table, epoch, reason: String::new() }),
+        (1..4_u32, table()).prop_map(|(request, table)| Event::Opened { request, table }),
+        (1..4_u32).prop_map(|request| Event::Done { request }),
+        (1..4_u32, any::<bool>()).prop_map(|(request, more)| Event::Status {
+            request,
+            piece: "{}".into(),
+            more
+        }),
+        prop::option::of(1..4_u32).prop_map(|request| Event::Refused {
+            request,
+            why: Refusal::UnknownTable,
+            message: String::new()
+        }),
+    ];
+    prop_oneof![
+        2 => Just(Step::Connected),
+        1 => Just(Step::Lost),
+        2 => Just(Step::Ask),
+        1 => Just(Step::Heir),
+        2 => epoch().prop_map(Step::Accept),
+        1 => epoch().prop_map(Step::Decline),
+        1 => epoch().prop_map(Step::Release),
+        10 => (event, any::<bool>()).prop_map(|(event, descriptor)| Step::Hear(event, descriptor)),
+    ]
+}
+
+proptest! {
+    /// Whatever is said in whatever order: no panic, every question and acceptance is answered exactly once by the time
+    /// the client is closed, nothing but the greeting is sent before the manager has agreed, and an epoch is granted at
+    /// most once for each time it was accepted.
+    #[test]
+    fn any_order(steps in prop::collection::vec(step(), 0..60)) {
+        let mut session = Session::new(Some("tracker".into()));
+        let (mut answers, mut grants) = (Vec::new(), Vec::new());
+        for step in steps {
+            let away = session.phase != Phase::Online;
+            let becomes_online = matches!(&step, Step::Hear(Event::Registered, _));
+            let effects = match step {
+                Step::Connected => session.connected(),
+                Step::Lost => session.lost(),
+                Step::Ask => {
+                    let (reply, heard) = reply();
+                    answers.push(heard);
+                    session.ask(Question::Open { table: "sales".into() }, reply)
+                }
+                Step::Heir => {
+                    let (reply, heard) = reply();
+                    answers.push(heard);
+                    session.heir("sales", reply)
+                }
+                Step::Accept(epoch) => {
+                    let (reply, heard) = reply();
+                    grants.push(heard);
+                    session.accept("sales", epoch, reply)
+                }
+                Step::Decline(epoch) => session.decline("sales", epoch, String::new()),
+                Step::Release(epoch) => session.release("sales", epoch),
+                Step::Hear(event, with) => {
+                    session.heard(event, if with { descriptor() } else { None }, Instant::now())
+                }
+            };
+            let (sent, _) = perform(effects);
+            if away && !becomes_online {
+                let greets = sent.iter().all(|request| matches!(request, Request::Hello { .. } | Request::Register { .. }));
+                prop_assert!(greets, "sent while away: {sent:?}");
+            }
+        }
+        perform(session.closed());
+        for heard in &answers {
+            prop_assert_eq!(heard.lock().unwrap().len(), 1);
+        }
+        let mut epochs = HashSet::new();
+        for heard in &grants {
+            let heard = heard.lock().unwrap();
+            prop_assert_eq!(heard.len(), 1);
+            if let Ok((_, tenure)) = &heard[0] {
+                prop_assert!(epochs.insert(Arc::as_ptr(tenure)), "one grant answered two acceptances");
+            }
+        }
+    }
+}
