@@ -52,7 +52,6 @@ fn a_table_is_handed_over_with_gift_and_bequest_and_given_back() {
     assert_eq!(transaction.commit().unwrap(), 1);
     assert!(manager.is_writable_by_somebody());
 
-    // What was unmapped before the release was said is proven at once (rule H7).
     sales.release().unwrap();
     manager.expect_release(&line);
     assert_eq!(manager.take_back(), Recovery::Clean);
@@ -69,6 +68,23 @@ fn a_table_is_handed_over_with_gift_and_bequest_and_given_back() {
     drop(sales);
     manager.expect_release(&line);
     manager.take_back();
+}
+
+/// Rule H7: unmapped before the release is said, so the proof succeeds at once, every time.
+#[test]
+fn nobody_can_write_any_more_when_the_release_is_heard() {
+    let mut manager = Manager::start();
+    let (_worker, told, line) = candidate(&manager);
+    for round in 0..100_u64 {
+        manager.offer(&line, "");
+        let mut sales = accepted(&manager, &line, transfer(&told));
+        sales.insert("Zonda", &round).unwrap();
+        assert!(manager.is_writable_by_somebody());
+        let releasing = std::thread::spawn(move || sales.release());
+        manager.expect_release(&line);
+        manager.take_back();
+        releasing.join().unwrap().unwrap();
+    }
 }
 
 #[test]
