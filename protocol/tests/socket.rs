@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use heirloom_protocol::codec::MessageError;
 use heirloom_protocol::message::{Event, MAX_MESSAGE_BYTES, Request};
-use heirloom_protocol::sys::{Connection, ListenError, Listener, SocketError};
+use heirloom_protocol::sys::{Connection, ListenError, Listener, SocketError, testing};
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 use support::{PATIENCE, alone, expect, role, say, start};
@@ -283,4 +283,30 @@ fn descriptors_can_be_refused() {
     assert!(one.send(b"with a descriptor", Some(writing.as_fd())).is_err());
     say(&one, "without");
     assert!(expect(&other, "without").descriptors.is_empty());
+}
+
+/// Descriptors in messages that nobody reads count against their user, and the sender is told so (rule H19).
+#[test]
+fn too_many_descriptors_under_way_are_an_error_of_their_own() {
+    const LIMIT: u64 = 64;
+    if let Some((_, connection)) = role() {
+        testing::become_user(65534, 65534).expect("root may");
+        let limit = rustix::process::Rlimit { current: Some(LIMIT), maximum: Some(LIMIT) };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).expect("lowered");
+        let (_reading, writing) = std::io::pipe().expect("a pipe");
+        let pairs: Vec<_> = (0..10).map(|_| Connection::pair().expect("a pair")).collect();
+        let refused = (0..2 * LIMIT).zip(pairs.iter().cycle()).find_map(|(_, (one, _))| {
+            one.set_nonblocking(true).expect("set");
+            one.send(b"grant", Some(writing.as_fd())).err()
+        });
+        assert!(matches!(refused, Some(SocketError::TooManyInFlight)), "{refused:?}");
+        return say(&connection, "told");
+    }
+    let test = "too_many_descriptors_under_way_are_an_error_of_their_own";
+    if !support::is_root(test) {
+        return;
+    }
+    let _turn = alone();
+    let actor = start(test, "limited");
+    expect(&actor.connection, "told");
 }

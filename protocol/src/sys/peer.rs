@@ -24,7 +24,7 @@ pub struct Peer {
     /// The process.
     pub process: Process,
     /// Whether the kernel named the process itself (Linux 6.5). Otherwise it was looked up by its number, and may be
-    /// another one until it has answered something with [`Received::sender`] (rule H10).
+    /// another one until it has answered something with [`super::Received::sender`] (rule H10).
     pub certain: bool,
 }
 
