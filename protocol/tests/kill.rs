@@ -32,7 +32,7 @@ fn work_for_ever(region: MappedRegion, epoch: u64, ready: &Connection) -> ! {
         let mut transaction = writer.transaction();
         transaction.insert(&(n % KEYS).to_le_bytes(), &value_of(n)).expect("room");
         // Now and then one is taken away, and is back in the next commit but one.
-        if n % 7 == 0 {
+        if n.is_multiple_of(7) {
             transaction.remove(&((n + 2) % KEYS).to_le_bytes()).expect("removing always works");
         }
         transaction.bequeath(&n.to_le_bytes()).expect("room");
@@ -45,7 +45,7 @@ fn expected(key: u64, n: u64) -> Option<Vec<u8>> {
     let written = n - (n + KEYS - key) % KEYS;
     let written = (written > 0 && n >= (n + KEYS - key) % KEYS).then_some(written)?;
     // Removed in the one commit that writes the key two places before.
-    let removed = (written + KEYS - 2 <= n) && (written + KEYS - 2) % 7 == 0;
+    let removed = (written + KEYS - 2 <= n) && (written + KEYS - 2).is_multiple_of(7);
     (!removed).then(|| value_of(written))
 }
 
