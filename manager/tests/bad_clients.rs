@@ -1,0 +1,150 @@
+//! Clients that say what they must not: an error for them, and nothing for anybody else.
+
+mod house;
+
+use heirloom_protocol::message::{Event, MAX_MESSAGE_BYTES, PROTOCOL_VERSION, Refusal, Request};
+use house::{BY_NAME, Client, House, config};
+
+#[test]
+fn actor() {
+    house::act();
+}
+
+/// Nothing more comes, and the connection has ended.
+fn is_cut_off(client: &Client) {
+    assert!(client.hear_all().is_none());
+}
+
+#[test]
+fn garbage_ends_the_connection_and_nothing_else() {
+    let house = House::start(&config(BY_NAME, ""));
+    let mut owner = house.worker();
+    owner.tell("offered");
+    owner.tell("accept");
+    let hello = heirloom_protocol::codec::encode(&Request::Hello { version: PROTOCOL_VERSION }).unwrap();
+    let mut trailing = hello.clone();
+    trailing.push(0);
+    for garbage in
+        [&b"\xff\xff\xff\xff\xff"[..], b"GET / HTTP/1.1\r\n\r\n", &[0; 4096], &trailing, &hello[..1]]
+    {
+        let client = Client::connected(house.socket());
+        client.connection.send(garbage, None).unwrap();
+        client.hears_refusal(Refusal::Malformed);
+        is_cut_off(&client);
+    }
+    owner.tell("insert a a");
+    assert_eq!(house.sales().state, "owned");
+}
+
+#[test]
+fn a_message_that_is_too_long_ends_the_connection() {
+    let house = House::start(&config(BY_NAME, ""));
+    let client = house.client();
+    // Past our own library, which does not send such messages.
+    let packet = vec![0; MAX_MESSAGE_BYTES + 1];
+    rustix::net::send(&client.connection, &packet, rustix::net::SendFlags::empty()).unwrap();
+    client.hears_refusal(Refusal::Malformed);
+    is_cut_off(&client);
+    house.status();
+}
+
+#[test]
+fn another_version_is_told_so() {
+    let house = House::start(&config(BY_NAME, ""));
+    let client = Client::connected(house.socket());
+    client.say(&Request::Hello { version: PROTOCOL_VERSION + 1 });
+    let message = client.hears_refusal(Refusal::Version);
+    assert!(message.contains("version 1") && message.contains("version 2"), "{message}");
+    is_cut_off(&client);
+}
+
+#[test]
+fn hello_comes_first() {
+    let house = House::start(&config(BY_NAME, ""));
+    let client = Client::connected(house.socket());
+    client.say(&Request::Ready);
+    client.hears_refusal(Refusal::Malformed);
+    is_cut_off(&client);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_and_the_connection_goes_on() {
+    let house = House::start(&config(BY_NAME, ""));
+    let client = house.client();
+    let sales = || "sales".to_owned();
+    client.say(&Request::Ready);
+    client.hears_refusal(Refusal::NotNow);
+    client.say(&Request::Accept { table: sales(), epoch: 1 });
+    client.hears_refusal(Refusal::NotNow);
+    client.say(&Request::Register { name: "nobody".to_owned() });
+    assert!(client.hears_refusal(Refusal::UnknownWorker).contains("`nobody`"));
+    client.say(&Request::Register { name: "w".repeat(1000) });
+    client.hears_refusal(Refusal::Malformed);
+
+    let client = house.client();
+    client.register("w", &[]);
+    client.say(&Request::Register { name: "w".to_owned() });
+    client.hears_refusal(Refusal::NotNow);
+    client.say(&Request::Heir { table: "boats".to_owned() });
+    assert!(client.hears_refusal(Refusal::UnknownTable).contains("`boats`"));
+    client.say(&Request::Open { request: 5, table: "boats".to_owned() });
+    match client.hear() {
+        Event::Refused { request: Some(5), why: Refusal::UnknownTable, .. } => {}
+        other => panic!("{other:?}"),
+    }
+    client.say(&Request::Children { children: vec![] });
+    client.hears_refusal(Refusal::NotPermitted);
+}
+
+#[test]
+fn who_does_not_read_loses_its_connection_and_nobody_waits_for_it() {
+    let house = House::start(&config(BY_NAME, ""));
+    let deaf = house.client();
+    deaf.connection.set_nonblocking(true).unwrap();
+    // Asks, and never reads an answer, until the manager has enough of it.
+    let mut request = 0;
+    let deadline = std::time::Instant::now() + house::PATIENCE;
+    loop {
+        request += 1;
+        match deaf.connection.send_message(&Request::Status { request }, None) {
+            Ok(()) => {}
+            Err(error) if error.is_would_block() => {
+                house.status();
+            }
+            Err(_) => break,
+        }
+        assert!(std::time::Instant::now() < deadline, "it is still listened to after {request} requests");
+    }
+    house.status();
+}
+
+#[test]
+fn connections_of_one_user_are_counted() {
+    let house = House::start(&config(BY_NAME, ""));
+    let mut clients: Vec<_> = (0..256).map(|_| house.client()).collect();
+    let one_more = Client::connected(house.socket());
+    assert!(one_more.hears_refusal(Refusal::TooMany).contains("256 connections"));
+    is_cut_off(&one_more);
+    clients.truncate(200);
+    // The manager takes note of each end in its own time.
+    let deadline = std::time::Instant::now() + house::PATIENCE;
+    loop {
+        let client = Client::connected(house.socket());
+        client.connection.send_message(&Request::Hello { version: PROTOCOL_VERSION }, None).ok();
+        if matches!(client.hear(), Event::Welcome { .. }) {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline);
+    }
+}
+
+#[test]
+fn a_forked_child_does_not_speak_for_its_parent() {
+    let house = House::start(&config(BY_NAME, ""));
+    let mut owner = house.worker();
+    owner.tell("offered");
+    owner.tell("accept");
+    // Another process on the same connection: the kernel says who sends.
+    assert!(owner.tell("child_releases").contains("NotPermitted"));
+    assert_eq!(house.sales().state, "owned");
+}

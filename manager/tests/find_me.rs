@@ -1,0 +1,200 @@
+//! find-me that throws, hangs or lies: it is asked ten times a second at most, and nobody else waits for it.
+
+mod house;
+
+use heirloom_manager::find_me::{FindMe, FindMeError};
+use heirloom_manager::registry::{Candidate, Candidates};
+use house::{Client, House, config};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+#[test]
+fn actor() {
+    house::act();
+}
+
+/// A find-me that does as it is told, and notes when it was asked.
+#[derive(Clone, Default)]
+struct Told {
+    asked: Arc<Mutex<Vec<Instant>>>,
+    works: Arc<AtomicBool>,
+    /// What it does while it does not work.
+    fails: Option<fn() -> Result<Option<Candidate>, FindMeError>>,
+}
+
+impl Told {
+    fn to_fail(how: fn() -> Result<Option<Candidate>, FindMeError>) -> Self {
+        Self { fails: Some(how), ..Self::default() }
+    }
+
+    /// No eleven within one second.
+    fn check_pace(&self) -> usize {
+        let asked = self.asked.lock().unwrap();
+        for eleven in asked.windows(11) {
+            // Asked is noted on its thread: give that a few milliseconds.
+            assert!(eleven[10] - eleven[0] > Duration::from_millis(950), "{:?}", eleven[10] - eleven[0]);
+        }
+        asked.len()
+    }
+}
+
+impl FindMe for Told {
+    fn find(&self, ready: &Candidates) -> Result<Option<Candidate>, FindMeError> {
+        self.asked.lock().unwrap().push(Instant::now());
+        match self.fails {
+            Some(fails) if !self.works.load(Ordering::SeqCst) => fails(),
+            _ => Ok(ready.first()),
+        }
+    }
+}
+
+/// Somebody who registers and goes away again, so that find-me is asked again and again.
+fn churn(house: &House, registrations: usize) {
+    for _ in 0..registrations {
+        let client = house.client();
+        client.register("w", &["sales"]);
+        client.say(&heirloom_protocol::message::Request::Ready);
+    }
+}
+
+#[test]
+fn one_that_throws_is_asked_ten_times_a_second_at_most() {
+    let throws = || panic!("thrown by the test");
+    for how in [throws as fn() -> _, || Err(FindMeError::Other("failed by the test".to_owned())), || Ok(None)]
+    {
+        let told = Told::to_fail(how);
+        let house = House::start_with(&config("", ""), Some(told.clone()));
+        let until = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < until {
+            churn(&house, 20);
+        }
+        let asked = told.check_pace();
+        assert!(asked > 5, "it is asked too seldom: {asked}");
+        // It recovers: the next registration counts.
+        told.works.store(true, Ordering::SeqCst);
+        let mut worker = house.worker();
+        worker.tell("offered");
+        worker.tell("accept");
+    }
+}
+
+#[test]
+fn during_back_off_a_registration_is_offered_the_table_within_5_ms() {
+    let told = Told::to_fail(|| Ok(None));
+    let house = House::start_with(&config("", ""), Some(told.clone()));
+    // Until the pauses are long.
+    while told.asked.lock().unwrap().len() < 4 {
+        sleep(Duration::from_millis(10));
+    }
+    told.works.store(true, Ordering::SeqCst);
+    assert!(registration_to_offer(&house) < Duration::from_millis(5));
+}
+
+#[test]
+fn one_that_hangs_keeps_nobody() {
+    static HANGING: AtomicUsize = AtomicUsize::new(0);
+    let told = Told::to_fail(|| {
+        HANGING.fetch_add(1, Ordering::SeqCst);
+        loop {
+            std::thread::park();
+        }
+    });
+    let house = House::start_with(&config("", ""), Some(told.clone()));
+    churn(&house, 1);
+    while HANGING.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    let latency = status_latency(&house, 200);
+    assert!(latency < Duration::from_millis(10), "status took {latency:?}");
+    // The call that hangs goes on hanging; the next one is made beside it.
+    told.works.store(true, Ordering::SeqCst);
+    assert!(registration_to_offer(&house) < Duration::from_millis(5));
+}
+
+#[test]
+fn a_command_that_hangs_fails_or_lies_keeps_nobody() {
+    let dead = dead_pid();
+    for script in ["sleep 600".to_owned(), "exit 3".to_owned(), "echo 1".to_owned(), format!("echo {dead}")] {
+        let find_me = format!("find_me = {{ command = ['sh', '-c', '{script}'], timeout = '1s' }}");
+        let house = House::start(&config(&find_me, ""));
+        churn(&house, 3);
+        let latency = status_latency(&house, 200);
+        assert!(latency < Duration::from_millis(10), "`{script}`: status took {latency:?}");
+        assert_eq!(house.sales().state, "unowned");
+    }
+}
+
+#[test]
+fn a_command_and_a_pid_file_find_a_worker() {
+    let folder = tempfile::tempdir().unwrap();
+    let pid_file = folder.path().join("w.pid");
+    for find_me in [
+        format!("find_me = {{ command = ['cat', '{}'] }}", pid_file.display()),
+        format!("find_me = {{ pid_file = '{}' }}", pid_file.display()),
+        "find_me = 'any'".to_owned(),
+    ] {
+        let house = House::start(&config(&find_me, ""));
+        let mut worker = house.actor();
+        std::fs::write(&pid_file, worker.pid().to_string()).unwrap();
+        worker.tell("register w sales");
+        worker.tell("offered");
+        worker.tell("accept");
+        assert_eq!(house.sales().owner.unwrap().pid, worker.pid());
+    }
+}
+
+#[test]
+fn a_dead_answer_is_no_answer() {
+    // It keeps answering with the first candidate it has seen.
+    let first = Arc::new(Mutex::new(None::<Candidate>));
+    let seen = Arc::clone(&first);
+    let stubborn = move |ready: &Candidates| {
+        let mut seen = seen.lock().unwrap();
+        if seen.is_none() {
+            *seen = ready.first();
+        }
+        seen.clone()
+    };
+    let house = House::start_with(&config("", ""), Some(stubborn));
+    let mut worker = house.worker();
+    worker.tell("offered");
+    worker.kill();
+    // Still offered to nobody, and alive.
+    let sales = house.wait_for("unowned", |sales| sales.state == "unowned");
+    assert_eq!(sales.handoffs, 0);
+    assert_eq!(first.lock().unwrap().as_ref().map(Candidate::pid), Some(worker.pid()));
+    let mut next = house.worker();
+    *first.lock().unwrap() = None;
+    next.tell("offered");
+}
+
+fn registration_to_offer(house: &House) -> Duration {
+    let client = house.client();
+    client.register("w", &["sales"]);
+    let before = Instant::now();
+    client.say(&heirloom_protocol::message::Request::Ready);
+    let event = client.hear();
+    assert!(matches!(event, heirloom_protocol::message::Event::Offered { .. }), "{event:?}");
+    let took = before.elapsed();
+    println!("ready to offered: {took:?}");
+    took
+}
+
+/// The longest of so many.
+fn status_latency(house: &House, times: usize) -> Duration {
+    let mut client: Client = house.client();
+    let longest = (0..times).map(|_| {
+        let before = Instant::now();
+        client.status();
+        before.elapsed()
+    });
+    longest.max().unwrap()
+}
+
+fn dead_pid() -> u32 {
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    child.wait().unwrap();
+    child.id()
+}
