@@ -1,5 +1,5 @@
 //! A manager in this process, and workers in processes of their own, for the tests beside this folder.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses a part of it")]
 
 mod actor;
 mod client;
