@@ -1,4 +1,5 @@
 //! find-me that throws, hangs or lies: it is asked ten times a second at most, and nobody else waits for it.
+#![allow(clippy::unwrap_used, reason = "it is a test, helpers included")]
 
 mod house;
 
@@ -16,17 +17,19 @@ fn actor() {
     house::act();
 }
 
+type Answer = Result<Option<Candidate>, FindMeError>;
+
 /// A find-me that does as it is told, and notes when it was asked.
 #[derive(Clone, Default)]
 struct Told {
     asked: Arc<Mutex<Vec<Instant>>>,
     works: Arc<AtomicBool>,
     /// What it does while it does not work.
-    fails: Option<fn() -> Result<Option<Candidate>, FindMeError>>,
+    fails: Option<fn() -> Answer>,
 }
 
 impl Told {
-    fn to_fail(how: fn() -> Result<Option<Candidate>, FindMeError>) -> Self {
+    fn to_fail(how: fn() -> Answer) -> Self {
         Self { fails: Some(how), ..Self::default() }
     }
 
@@ -42,7 +45,7 @@ impl Told {
 }
 
 impl FindMe for Told {
-    fn find(&self, ready: &Candidates) -> Result<Option<Candidate>, FindMeError> {
+    fn find(&self, ready: &Candidates) -> Answer {
         self.asked.lock().unwrap().push(Instant::now());
         match self.fails {
             Some(fails) if !self.works.load(Ordering::SeqCst) => fails(),
@@ -62,7 +65,7 @@ fn churn(house: &House, registrations: usize) {
 
 #[test]
 fn one_that_throws_is_asked_ten_times_a_second_at_most() {
-    let ways: [fn() -> Result<Option<Candidate>, FindMeError>; 3] = [
+    let ways: [fn() -> Answer; 3] = [
         || panic!("thrown by the test"),
         || Err(FindMeError::Other("failed by the test".to_owned())),
         || Ok(None),

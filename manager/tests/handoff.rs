@@ -1,4 +1,5 @@
 //! Handing a table on, with real processes: whatever the candidate or the owner does, one owner, and nothing lost.
+#![allow(clippy::unwrap_used, reason = "it is a test, helpers included")]
 
 mod house;
 

@@ -1,4 +1,5 @@
 //! Hydration: before READY, before the first offer, before the first reader; or not at all.
+#![allow(clippy::unwrap_used, reason = "it is a test, helpers included")]
 
 mod house;
 

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::io::Interest;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// Most connections of one user at a time (rule H19).
 const MAX_CONNECTIONS_PER_USER: usize = 256;
@@ -40,7 +41,7 @@ pub(super) enum Notice {
     Hydrated { result: Result<(), ManagerError> },
 }
 
-/// A worker, from its registration until it is dead and no table is being taken back from it.
+/// A worker, from its registration until it has no connection any more, and no table either.
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) name: Arc<str>,
@@ -49,7 +50,18 @@ pub(super) struct Worker {
     pub(super) leads_group: bool,
     /// Its connection, while that lasts.
     pub(super) client: Option<ClientId>,
-    pub(super) is_dead: bool,
+    /// The task that waits for its death; ends with this.
+    pub(super) _watch: Watch,
+}
+
+/// A task that is of use to one value only.
+#[derive(Debug)]
+pub(super) struct Watch(JoinHandle<()>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// A reader that asked for a table before the tables were hydrated.
@@ -230,18 +242,15 @@ impl Control {
         self.registry.remove(id);
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.client = None;
-            if !worker.is_dead {
-                tracing::debug!(worker = id.pid, "the connection of a worker has closed");
-            }
         }
         self.feed_all(|| Input::Disconnected { worker: id });
+        self.forget_the_gone();
     }
 
     /// The kernel says that a worker is dead. What it owned comes first.
     fn died(&mut self, id: WorkerId) {
         self.registry.remove(id);
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        worker.is_dead = true;
         let how = worker.process.how_it_ended();
         let client = worker.client.take();
         self.feed_all(|| Input::Died { worker: id, how: how.clone() });
@@ -250,17 +259,21 @@ impl Control {
         if let Some(client) = client.and_then(|client| self.clients.get(&client)) {
             client.outbox.end();
         }
-        self.forget_the_dead();
+        self.forget_the_gone();
     }
 
-    /// The dead are remembered while something is being taken back from them: their children may have to be killed.
-    fn forget_the_dead(&mut self) {
+    /// Who has no connection is remembered while a table is its own or is being taken back from it: its death must be
+    /// noticed, and its children may have to be killed.
+    fn forget_the_gone(&mut self) {
         let tables = &self.tables;
         self.workers.retain(|id, worker| {
-            let taken_from = |table: &Table| {
-                matches!(table.ownership.state(), State::Reclaiming { from: Some(from), .. } if from == id)
+            let concerned = |table: &Table| match table.ownership.state() {
+                State::Unowned { .. } => false,
+                State::Offered { to, .. } => to == id,
+                State::Owned { by, .. } => by == id,
+                State::Reclaiming { from, .. } => from.as_ref() == Some(id),
             };
-            !worker.is_dead || tables.iter().any(taken_from)
+            worker.client.is_some() || tables.iter().any(concerned)
         });
     }
 
@@ -271,19 +284,18 @@ impl Control {
     }
 
     /// Waits for a worker's death, on a task of its own.
-    pub(super) fn watch(&self, id: WorkerId, process: Arc<Process>) -> std::io::Result<()> {
+    pub(super) fn watch(&self, id: WorkerId, process: Arc<Process>) -> std::io::Result<Watch> {
         let pidfd = readiness::watch(process, Interest::READABLE)?;
         let own = self.own.clone();
-        tokio::spawn(async move {
+        Ok(Watch(tokio::spawn(async move {
             match pidfd.readable().await {
                 // The control task is gone only when the manager ends.
                 Ok(_) => drop(own.send(Notice::Died { worker: id })),
                 Err(error) => {
-                    tracing::error!(%error, worker = id.pid, "the death of a worker cannot be waited for")
+                    tracing::error!(%error, worker = id.pid, "the death of a worker cannot be waited for");
                 }
             }
-        });
-        Ok(())
+        })))
     }
 
     pub(super) fn client_of(&self, worker: WorkerId) -> Option<&Client> {

@@ -149,7 +149,7 @@ impl Control {
             tracing::warn!(worker = credentials.pid, name, %error, "a worker could not be killed if it had to be");
         }
         let id = self.registry.register(name, credentials, Arc::clone(&process));
-        self.watch(id, Arc::clone(&process)).map_err(|error| {
+        let watch = self.watch(id, Arc::clone(&process)).map_err(|error| {
             self.registry.remove(id);
             No::because(Refusal::TooMany, format!("the process cannot be watched: {error}"))
         })?;
@@ -158,7 +158,7 @@ impl Control {
             process,
             leads_group: leads_group_without_us(credentials.pid),
             client: Some(from),
-            is_dead: false,
+            _watch: watch,
         };
         self.workers.insert(id, worker);
         self.clients.get_mut(&from).expect("it was there above").worker = Some(id);

@@ -1,5 +1,11 @@
 //! A manager in this process, and workers in processes of their own, for the tests beside this folder.
-#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test file uses a part of it"
+)]
 
 mod actor;
 mod client;
@@ -51,6 +57,11 @@ impl House {
     }
 
     pub fn start_in(folder: TempDir, config: &str, find_me: Option<impl FindMe + 'static>) -> Self {
+        // RUST_LOG=info shows what the manager says; it can be started by the first test only.
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
         let socket = folder.path().join("control");
         let config = Config::parse(config, &folder.path().join("heirloom.toml")).unwrap();
         let listener = Listener::bind(&socket, 0o600).unwrap();
