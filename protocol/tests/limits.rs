@@ -98,7 +98,8 @@ fn a_memory_cgroup_is_an_error_and_not_a_kill() {
         // What another process has made is there for the asking: an heir can take a table over when memory is short.
         let inherited = received.descriptors.into_iter().next().expect("a descriptor");
         let inherited = MappedRegion::writable(inherited).expect("mapped");
-        inherited.make_present(0..64 * MIB / 8).expect("it takes no new memory");
+        inherited.make_present(0..MIB / 8).expect("it takes no new memory");
+        inherited.make_present(0..64 * MIB / 8).expect("nor does this");
         inherited.make_present(64 * MIB / 8..66 * MIB / 8).expect_err("this would");
         return say(&connection, &error.to_string());
     }

@@ -215,7 +215,7 @@ fn one_of_many_replaces_a_dead_one() {
     let _turn = alone();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("control");
-    for _ in 0..20 {
+    for _ in 0..300 {
         // Closed, but not removed.
         drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
         let start = std::sync::Barrier::new(8);
