@@ -1,22 +1,7 @@
 //! The configuration file: what it says, as plain types, and every mistake in it, found in one pass.
 //!
 //! ```toml
-//! [supervisor]
-//! strategy = "one_for_one"          # or "rest_for_one", "one_for_all"
-//! intensity = 5                     # more restarts of one child than this ...
-//! period = "10s"                    # ... within this time is a crash loop
-//!
-//! [[table]]
-//! id = "sales"
-//! type = "set"
-//! max_bytes = "1GiB"
-//! find_me = { name = "sale_tracker" }
-//! gift_data = { currency = "USD" }
-//!
-//! [[worker]]
-//! name = "sale_tracker"
-//! command = ["/usr/bin/sale_tracker"]
-//! instances = 2                     # one owner, one standby
+#![doc = include_str!("every_key.toml")]
 //! ```
 //!
 //! [`Config::load`] gives either a configuration that makes sense as a whole or all the [`Mistakes`], each with
@@ -102,5 +87,40 @@ impl Config {
     #[must_use]
     pub fn worker(&self, name: &str) -> Option<&WorkerConfig> {
         self.workers.iter().find(|worker| worker.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the documentation shows is right, and its defaults are.
+    #[test]
+    fn the_file_with_every_key_is_read_and_says_the_defaults() {
+        let text = include_str!("every_key.toml");
+        let shown =
+            Config::parse(text, Path::new("/etc/h.toml")).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let bare = "[[table]]\nid = \"sales\"\ntype = \"set\"\nmax_bytes = \"1GiB\"\n\
+                    [[worker]]\nname = \"sale_tracker\"\ncommand = [\"sale_tracker\", \"--fast\"]\n";
+        let bare =
+            Config::parse(bare, Path::new("/etc/h.toml")).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let socket = shown.supervisor.socket.clone();
+        assert_eq!(shown.supervisor, SupervisorConfig { socket, ..bare.supervisor.clone() });
+        assert_eq!(shown.manager, bare.manager);
+        let (shown_table, bare_table) = (&shown.tables[0], &bare.tables[0]);
+        assert_eq!(shown_table.durability, bare_table.durability);
+        assert_eq!(shown_table.access, bare_table.access);
+        let (Start::Child(shown_child), Start::Child(bare_child)) =
+            (&shown.workers[0].start, &bare.workers[0].start)
+        else {
+            panic!("neither is external")
+        };
+        assert_eq!(shown_child.folder.components().as_path(), bare_child.folder);
+        let comparable = |child: &ChildConfig| ChildConfig {
+            env: Default::default(),
+            folder: PathBuf::new(),
+            ..child.clone()
+        };
+        assert_eq!(comparable(shown_child), comparable(bare_child));
     }
 }
