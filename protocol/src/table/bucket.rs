@@ -134,47 +134,44 @@ pub(super) fn window(depth: u32) -> u32 {
     if depth < 6 { 0 } else { 6 + (depth - 6) / 7 * 7 }
 }
 
-/// The lanes of a bucket whose tags agree with a hash, and its link.
+/// The lanes of a bucket whose tags agree with a hash, one bit each, and its link.
 pub(super) struct Candidates {
-    first: u64,
-    second: u64,
-    third: u64,
+    lanes: u32,
     pub(super) link: Unit,
 }
 
 impl Candidates {
-    #[inline]
+    #[inline(always)]
     pub(super) fn of<V: View>(view: &V, bucket: u64, hash: u64) -> Self {
+        // The link first: see `super::index`.
         let last = view.word(bucket + LINK);
         let telling = (hash >> 55 << 7) * LANES;
-        Self {
-            third: agree(last, telling) & 0xffff_ffff,
-            first: agree(view.word(bucket), telling),
-            second: agree(view.word(bucket + 1), telling),
-            link: Unit((last >> 32) as u32),
-        }
+        let lanes = agree(view.word(bucket), telling)
+            | agree(view.word(bucket + 1), telling) << 4
+            | (agree(last, telling) & 3) << 8;
+        Self { lanes, link: Unit((last >> 32) as u32) }
     }
 
     /// The next lane.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(&mut self) -> Option<u64> {
-        for (mask, lane) in [(&mut self.first, 0), (&mut self.second, 4), (&mut self.third, 8)] {
-            if *mask != 0 {
-                let at = u64::from(mask.trailing_zeros() / 16);
-                *mask &= *mask - 1;
-                return Some(lane + at);
-            }
+        let lane = u64::from(self.lanes.trailing_zeros());
+        if self.lanes == 0 {
+            return None;
         }
-        None
+        self.lanes &= self.lanes - 1;
+        Some(lane)
     }
 }
 
-/// The top bit of each 16-bit lane whose telling bits agree; exact, no lane disturbs another.
-#[inline]
-fn agree(tags: u64, telling: u64) -> u64 {
+/// One bit for each 16-bit lane whose telling bits agree; exact, no lane disturbs another.
+#[inline(always)]
+fn agree(tags: u64, telling: u64) -> u32 {
     const LOW: u64 = 0x7fff_7fff_7fff_7fff;
     let differ = (tags ^ telling) & TELLING;
-    !(((differ & LOW) + LOW) | differ | LOW)
+    let same = !(((differ & LOW) + LOW) | differ | LOW);
+    // The top bits of the four lanes, gathered in the highest four bits.
+    ((same >> 15).wrapping_mul(0x1000_2000_4000_8000) >> 60) as u32
 }
 
 /// The overflow link of a bucket.
@@ -218,9 +215,9 @@ mod tests {
             let telling = (hash >> 55 << 7) * LANES;
             for lane in 0..4 {
                 let same = (tags >> (16 * lane)) as u16 >> 7 == (hash >> 55) as u16;
-                prop_assert_eq!(agree(tags, telling) >> (16 * lane + 15) & 1 == 1, same);
+                prop_assert_eq!(agree(tags, telling) >> lane & 1 == 1, same);
             }
-            prop_assert_eq!(agree(tags, telling) & 0x7fff_7fff_7fff_7fff, 0);
+            prop_assert!(agree(tags, telling) < 16);
         }
 
         #[test]

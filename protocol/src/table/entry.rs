@@ -86,6 +86,25 @@ impl Entry {
         Some(entry)
     }
 
+    /// The same, where the entry has the key and is not large: the usual case, in few instructions. None does not
+    /// mean that it is another key's.
+    #[inline(always)]
+    pub(super) fn read_small<R: Region>(region: &R, block: u64, key: &[u8]) -> Option<Self> {
+        let first = region.load(block);
+        if first & 0xfff != key.len() as u64 || !region.equals(block + HEADER_WORDS, key) {
+            return None;
+        }
+        let second = region.load(block + 1);
+        Some(Self {
+            begin: first >> 12,
+            removed_at: second >> 12,
+            previous: Unit(region.load(block + 2) as u32),
+            key_word: HEADER_WORDS,
+            key_bytes: key.len(),
+            value_bytes: (second & SMALL_VALUE_BYTES) as usize,
+        })
+    }
+
     #[cold]
     fn read_extensions<R: Region>(&mut self, region: &R, block: u64, flags: u64) -> bool {
         if flags & !KNOWN_FLAGS != 0 {

@@ -98,8 +98,33 @@ impl Layout {
     }
 
     /// Looks a key up. `region` has the entries, `view` the slots (which a transaction may have changed).
-    #[inline]
+    ///
+    /// Nearly always the first candidate of the main bucket is it; all else is out of line.
+    #[inline(always)]
     pub(super) fn find<R: Region, V: View>(
+        &self,
+        region: &R,
+        view: &V,
+        root: Root,
+        hash: u64,
+        key: &[u8],
+    ) -> Result<Option<Found>, Nonsense> {
+        let bucket = self.bucket(root.bucket(hash));
+        if let Some(lane) = Candidates::of(view, bucket, hash).next() {
+            let slot = Slot { bucket, lane };
+            let unit = slot.entry(view);
+            let block = self.block(unit);
+            if !unit.is_none()
+                && let Some(entry) = Entry::read_small(region, block, key)
+            {
+                return Ok(Some(Found { slot, unit, block, entry }));
+            }
+        }
+        self.find_anywhere(region, view, root, hash, key)
+    }
+
+    #[inline(never)]
+    fn find_anywhere<R: Region, V: View>(
         &self,
         region: &R,
         view: &V,
