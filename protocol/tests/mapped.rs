@@ -3,9 +3,12 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use heirloom_protocol::region::{MappedRegion, Region};
 use heirloom_protocol::sys::segment::SEGMENT_UNIT_BYTES;
 use heirloom_protocol::sys::{Features, Segment};
+use heirloom_protocol::table::{self, TableOptions, TableWriter, WriteError};
 
 const WORDS: u64 = 2 * SEGMENT_UNIT_BYTES / 8;
 
@@ -163,6 +166,26 @@ fn memory_is_there_before_a_growing_table_asks() {
     drop(owner);
     assert_eq!(helpers(), 0, "the thread does not outlive the mapping");
     assert!(segment.prove_unwritable().is_ok(), "so nobody can write");
+}
+
+/// The memory that a full table has is what it may have: ahead of it there is nothing to come.
+#[test]
+fn nothing_is_made_present_beyond_the_tables_limit() {
+    let _turn = support::alone();
+    let mut options = TableOptions::set(32 * 1024 * 1024);
+    options.reserve_bytes = 256 * 1024 * 1024;
+    let segment = Segment::create("full", options.segment_bytes()).expect("a segment");
+    let region = Arc::new(segment.map().expect("mapped"));
+    table::create(&region, &options).expect("a table");
+    let mut writer = TableWriter::open(region, 0).expect("a table");
+    let full = (0_u64..).find_map(|key| writer.insert(&key.to_le_bytes(), &[1; 200]).err());
+    assert!(matches!(full, Some(WriteError::TableFull { .. })), "{full:?}");
+    assert_eq!(helpers(), 1);
+    drop(writer);
+    let memory = segment.memory_bytes();
+    // Steps are a little more than what was asked for.
+    assert!(memory <= options.max_bytes + 1024 * 1024, "{memory}");
+    assert!(memory > options.max_bytes - 2 * 1024 * 1024, "{memory}");
 }
 
 #[test]

@@ -125,8 +125,10 @@ impl MappedRegion {
         let limits = Limits::new(bytes as u64 / 8, writable).map_err(MapError::from_errno)?;
         let base = map_aligned(descriptor, bytes, writable).map_err(MapError::from_errno)?;
         // SAFETY: the mapping was just made, that long, and is unmapped only by `drop`, which ends `Ahead` first.
-        let pages =
-            unsafe { Pages::new(base, if writable { bytes } else { 0 }, segment::is_ours(descriptor)) };
+        let pages = unsafe {
+            let bytes = if writable { bytes } else { 0 };
+            Pages::new(base, bytes, segment::memory_bytes(descriptor), segment::is_ours(descriptor))
+        };
         let pages = Arc::new(pages);
         let ahead = Ahead::new(Arc::clone(&pages));
         let region = Self { base: base.cast(), limits, bytes, pages, ahead };
@@ -249,6 +251,10 @@ impl Region for MappedRegion {
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = word;
+    }
+
+    fn expect_at_most(&self, bytes: u64) {
+        self.ahead.stay_below(bytes);
     }
 }
 

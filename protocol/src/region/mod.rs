@@ -81,6 +81,11 @@ pub trait Region: Send + Sync {
     fn prefetch(&self, word: u64) {
         let _ = word;
     }
+
+    /// Says how much memory the table may take: none is made present ahead of its growth beyond that.
+    fn expect_at_most(&self, bytes: u64) {
+        let _ = bytes;
+    }
 }
 
 /// The host has no memory left for a table that may still grow by its own limit.
@@ -128,6 +133,8 @@ macro_rules! forward_region {
             fn make_present(&self, words: Range<u64>) -> Result<(), OutOfMemory> { (**self).make_present(words) }
             #[inline]
             fn prefetch(&self, word: u64) { (**self).prefetch(word) }
+            #[inline]
+            fn expect_at_most(&self, bytes: u64) { (**self).expect_at_most(bytes) }
         }
     )*};
 }

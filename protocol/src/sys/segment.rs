@@ -144,7 +144,7 @@ impl Segment {
     /// The memory that it has now, in bytes; 0 where the kernel does not say.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        rustix::fs::fstat(&self.original).map_or(0, |status| status.st_blocks as u64 * 512)
+        memory_bytes(self.original.as_fd())
     }
 
     fn reopen(&self, access: OFlags) -> Result<OwnedFd, SegmentError> {
@@ -194,6 +194,12 @@ pub(crate) fn require_writable(descriptor: BorrowedFd<'_>) -> Result<(), NotASeg
         Ok(_) => Err(NotASegment("it is open for reading only".to_owned())),
         Err(error) => Err(NotASegment(error.to_string())),
     }
+}
+
+/// The memory behind a descriptor, in bytes; 0 where the kernel does not say.
+pub(crate) fn memory_bytes(descriptor: BorrowedFd<'_>) -> u64 {
+    // By its definition, a block has 512 bytes here.
+    rustix::fs::fstat(descriptor).map_or(0, |status| status.st_blocks as u64 * 512)
 }
 
 /// Whether this process's user owns the segment, or is root.

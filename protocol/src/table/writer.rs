@@ -74,6 +74,7 @@ impl<R: Region> TableWriter<R> {
         }
         let horizon = reader.region().load(HORIZON);
         check_versions(horizon, applied)?;
+        reader.region().expect_at_most(reader.info().max_bytes);
         Ok(Self {
             reader,
             stage: Stage::default(),

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
@@ -45,6 +46,8 @@ enum Thread {
 #[derive(Debug)]
 struct Shared {
     pages: Arc<Pages>,
+    /// The most that the table may take, in bytes.
+    limit_bytes: AtomicU64,
     work: Mutex<Work>,
     changed: Condvar,
 }
@@ -69,7 +72,8 @@ struct Stream {
 
 impl Ahead {
     pub(super) fn new(pages: Arc<Pages>) -> Self {
-        let shared = Arc::new(Shared { pages, work: Mutex::default(), changed: Condvar::new() });
+        let (limit_bytes, work, changed) = (AtomicU64::new(u64::MAX), Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { pages, limit_bytes, work, changed });
         Self { shared, thread: Mutex::default() }
     }
 
@@ -82,6 +86,11 @@ impl Ahead {
             work.chunks.extend(chunks);
             self.shared.changed.notify_one();
         }
+    }
+
+    /// Nothing is made present ahead from here on that would take the table beyond this.
+    pub(super) fn stay_below(&self, limit_bytes: u64) {
+        self.shared.limit_bytes.store(limit_bytes, Ordering::Relaxed);
     }
 
     /// Ends the thread, before the mapping ends; at most one chunk later.
@@ -120,8 +129,10 @@ impl Shared {
                 work = self.changed.wait(work).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            // Too late for that one: leave it to the writer, and be in time for the next.
-            if work.streams.iter().any(|stream| stream.is_near(chunk)) {
+            // Too late for that one: leave it to the writer, and be in time for the next. Or it might never be used.
+            let too_late = work.streams.iter().any(|stream| stream.is_near(chunk));
+            let too_much = self.pages.memory_bytes() + CHUNK_BYTES > self.limit_bytes.load(Ordering::Relaxed);
+            if too_late || too_much {
                 continue;
             }
             drop(work);

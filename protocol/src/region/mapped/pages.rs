@@ -29,6 +29,8 @@ pub(super) struct Pages {
     bytes: u64,
     /// One bit for each step.
     present: Box<[AtomicU64]>,
+    /// What the segment has, as far as this process knows: what it had when it was mapped, and what came and went here.
+    memory_bytes: AtomicU64,
     /// Whether the kernel tells us which pages the segment has: it tells its owner only, and anybody else "all".
     residency_is_told: bool,
 }
@@ -41,14 +43,25 @@ unsafe impl Sync for Pages {}
 impl Pages {
     /// # Safety
     /// The mapping is that long, and stays while any method runs.
-    pub(super) unsafe fn new(base: *mut u8, bytes: usize, residency_is_told: bool) -> Self {
+    pub(super) unsafe fn new(
+        base: *mut u8,
+        bytes: usize,
+        memory_bytes: u64,
+        residency_is_told: bool,
+    ) -> Self {
         let steps = (bytes as u64).div_ceil(STEP_BYTES);
         let present = (0..steps.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Self { base, bytes: bytes as u64, present, residency_is_told }
+        let memory_bytes = AtomicU64::new(memory_bytes);
+        Self { base, bytes: bytes as u64, present, memory_bytes, residency_is_told }
     }
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The segment's memory, nearly.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Ordering::Relaxed)
     }
 
     /// Whether this process has made all of these bytes present.
@@ -72,6 +85,7 @@ impl Pages {
                 let bytes = step * STEP_BYTES..(step + 1) * STEP_BYTES;
                 if !self.are_resident(&bytes) {
                     limits::ask_for(STEP_BYTES)?;
+                    self.memory_bytes.fetch_add(STEP_BYTES, Ordering::Relaxed);
                 }
                 self.populate(bytes)?;
                 self.mark(step..step + 1);
@@ -95,6 +109,7 @@ impl Pages {
         let bytes = chunk * CHUNK_BYTES..(chunk + 1) * CHUNK_BYTES;
         if !self.are_resident(&bytes) {
             limits::ask_for(CHUNK_BYTES)?;
+            self.memory_bytes.fetch_add(CHUNK_BYTES, Ordering::Relaxed);
             self.populate(bytes.start..bytes.start + 1)?;
             self.collapse(chunk);
         }
@@ -113,7 +128,11 @@ impl Pages {
         for step in steps_of(&(start..end)) {
             self.present[(step / 64) as usize].fetch_and(!(1 << (step % 64)), Ordering::Relaxed);
         }
-        Ok(self.advise(start..end, Advice::LinuxRemove)?)
+        self.advise(start..end, Advice::LinuxRemove)?;
+        // Where some of it was a hole already, this is too much: a guess that is too low costs no more than 8 MiB.
+        let less = |memory: u64| Some(memory.saturating_sub(end - start));
+        let _ = self.memory_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        Ok(())
     }
 
     /// Makes one huge page of the chunk; whether that went well. Works also where transparent huge pages for shared
