@@ -12,8 +12,8 @@ use super::store::{self, Store};
 use super::{Options, SuperviseError, reap, socket, spawn};
 use crate::config::Config;
 use heirloom_protocol::message::ChildStatus;
-use heirloom_protocol::sys::Listener;
 use heirloom_protocol::sys::notify::{Notifier, NotifySocket};
+use heirloom_protocol::sys::{Listener, inherit};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -30,6 +30,8 @@ use tracing::{info, warn};
 /// # Errors
 /// [`SuperviseError`] where it cannot start, or where the manager ends before it is ready; no worker is started then.
 pub fn run(config: &Config, options: &Options) -> Result<(), SuperviseError> {
+    refuse_descriptors()
+        .map_err(|source| SuperviseError::Host { what: "take what it was handed", source })?;
     for worker in &config.workers {
         spawn::check_user(worker)?;
     }
@@ -141,6 +143,14 @@ impl<'c> Supervisor<'c> {
         // Far enough away where nothing is due: a signal or a notification comes first.
         self.began + deadlines.min().unwrap_or_else(|| self.now() + Duration::from_secs(3600))
     }
+}
+
+/// Nobody hands the supervisor anything yet. What it is handed all the same must not reach every child (rule H22).
+fn refuse_descriptors() -> io::Result<()> {
+    for handed in inherit::received_descriptors()? {
+        warn!(name = handed.name, "a descriptor in LISTEN_FDS is not used, and closed");
+    }
+    Ok(())
 }
 
 /// Beside the control socket, which is ours alone by now.
