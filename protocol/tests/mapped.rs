@@ -183,8 +183,9 @@ fn nothing_is_made_present_beyond_the_tables_limit() {
     assert_eq!(helpers(), 1);
     drop(writer);
     let memory = segment.memory_bytes();
-    // Steps are a little more than what was asked for.
-    assert!(memory <= options.max_bytes + 1024 * 1024, "{memory}");
+    // Steps are a little more than what was asked for, and what was made ahead for the entries may be left over when
+    // the index takes the rest. Without the limit there would be 8 MiB more.
+    assert!(memory <= options.max_bytes + 3 * 1024 * 1024, "{memory}");
     assert!(memory > options.max_bytes - 2 * 1024 * 1024, "{memory}");
 }
 
