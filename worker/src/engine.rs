@@ -2,12 +2,12 @@
 //! type in production and in its own tests. Which of the two it is, is decided once for each operation, never for each
 //! word.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-pub(crate) use heirloom_protocol::region::MapError;
-use heirloom_protocol::region::{HeapRegion, MappedRegion};
+use heirloom_protocol::region::HeapRegion;
 use heirloom_protocol::table::{self, OpenError, ReadError, TableInfo, TableReader, TableWriter, WriteError};
+
+use crate::host::{MapError, MappedRegion, OwnedFd};
 
 /// Calls the same method on whichever memory the handle is over.
 macro_rules! on_either {
@@ -33,8 +33,8 @@ impl ReadHandle {
     }
 
     /// The same, leaving the descriptor to its owner.
-    pub(crate) fn map_copy(descriptor: &impl AsFd) -> Result<Result<Self, OpenError>, MapError> {
-        Self::map(descriptor.as_fd().try_clone_to_owned().map_err(MapError::Failed)?)
+    pub(crate) fn map_copy(descriptor: &OwnedFd) -> Result<Result<Self, OpenError>, MapError> {
+        Self::map(descriptor.try_clone().map_err(MapError::Failed)?)
     }
 
     /// Reads a table on the heap.

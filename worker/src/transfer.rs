@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::mem;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,7 +12,8 @@ use serde::de::DeserializeOwned;
 
 use crate::client::{Grant, Link};
 use crate::codec::{CodecError, Key, Value};
-use crate::engine::{MapError, ReadHandle};
+use crate::engine::ReadHandle;
+use crate::host::{MapError, OwnedFd};
 use crate::reader::ReadError;
 use crate::writer::Writer;
 

@@ -1,6 +1,7 @@
 //! Rules H2 and H12: a forked child has copies of all handles, and none of them does anything.
 //!
 //! One test in this file: a child that another test forks would hold this one's segment.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "it is a test, helpers included")]
 
 mod support;

@@ -1,4 +1,5 @@
 //! The way of a table to a worker and back, with a manager that says what the test wants said.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "it is a test, helpers included")]
 
 mod support;

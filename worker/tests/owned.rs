@@ -1,4 +1,5 @@
 //! The ready-made heir of a service: owner, standby, and owner again.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "it is a test, helpers included")]
 
 mod support;

@@ -1,4 +1,5 @@
 //! What a worker does while the manager is away, and when it is back.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "it is a test, helpers included")]
 
 mod support;

@@ -1,5 +1,5 @@
 //! The tokio form: the same way of a table, awaited; and the ready-made heir of a service.
-#![cfg(feature = "tokio")]
+#![cfg(all(feature = "tokio", target_os = "linux"))]
 #![allow(clippy::unwrap_used, reason = "it is a test, helpers included")]
 
 mod support;

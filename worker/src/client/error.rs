@@ -4,12 +4,11 @@ use std::io;
 use std::path::PathBuf;
 
 use heirloom_protocol::message::Refusal;
-use heirloom_protocol::sys::SocketError;
 use heirloom_protocol::table::OpenError;
 
 use super::session::Refused;
 use super::{ANSWER_TIME, SOCKET_VARIABLE};
-use crate::engine::MapError;
+use crate::host::{MapError, SocketError};
 
 /// The manager could not be reached, or does not want this client.
 #[derive(Debug, thiserror::Error)]

@@ -14,12 +14,12 @@ use std::thread::{self, ThreadId};
 
 use crossbeam_channel::Sender;
 use heirloom_protocol::message::{Refusal, Request};
-use heirloom_protocol::sys::{Connection, SocketError};
 
 use super::session::{Answer, Answered, Effect, Granted, Question, Reply, Session};
 use super::source::Source;
 use super::{ConnectError, Grant, Ownership};
 use crate::heir::TableHeir;
+use crate::host::{Connection, SocketError};
 use crate::transfer::Transfer;
 
 /// Handles hold this. When the last one is dropped, the client ends.

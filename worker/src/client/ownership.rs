@@ -1,7 +1,6 @@
 //! What says that this process owns a table, and ends it by being dropped.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +11,7 @@ use heirloom_protocol::table;
 use super::Link;
 use crate::codec::{CodecError, Key, Value};
 use crate::engine::WriteHandle;
+use crate::host::OwnedFd;
 use crate::transfer::AcceptError;
 use crate::writer::{WriteError, Writer};
 

@@ -1,12 +1,12 @@
 //! Where readers read: one mapping for each table of a client, replaced when the manager created the table anew.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
 use super::{Link, RequestError};
 use crate::engine::ReadHandle;
+use crate::host::OwnedFd;
 
 /// The segment that all readers of one table read, at this moment.
 pub(crate) struct Source {

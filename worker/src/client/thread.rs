@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use heirloom_protocol::message::Event;
-use heirloom_protocol::sys::{Connection, SocketError};
 
 use super::ConnectError;
 use super::back_off::BackOff;
 use super::link::Hub;
+use crate::host::{Connection, SocketError};
 
 /// Runs until the client's last handle is dropped, or its first connection fails for good.
 ///

@@ -16,7 +16,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +23,7 @@ use heirloom_protocol::message::{Event, PROTOCOL_VERSION, Refusal, Request};
 
 use super::ownership::Tenure;
 use crate::heir::{Fenced, Recall};
+use crate::host::OwnedFd;
 use crate::transfer::Offer;
 
 /// Hears the answer to one question, once; on whatever thread learns it.
@@ -429,5 +429,5 @@ impl Question {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests;
