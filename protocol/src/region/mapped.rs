@@ -13,8 +13,8 @@
 //! words: its loads are zero, its stores are dropped, and [`Region::words`] says 0, instead of a SIGSEGV in a mapping
 //! that the child does not have. That costs nothing, since the limit has to be loaded from somewhere.
 //!
-//! Other processes write this memory at the same time, so no reference to it is ever made: only raw pointers to words,
-//! loaded and stored atomically.
+//! Other processes write this memory at the same time, so no reference to bytes of it is ever made: it is words, loaded
+//! and stored atomically.
 
 mod ahead;
 mod limits;

@@ -4,7 +4,7 @@
 //!  supervisor                        entry point of our own binary               manager
 //!    │ spawn, standard input = socket   │                                          │
 //!    │─────────────────────────────────►│                                          │
-//!    │ DescriptorPacket + descriptors   │ places them at 3, 4, ..., N              │
+//!    │ names + descriptors, the end     │ places them at 3, 4, ..., N              │
 //!    │─────────────────────────────────►│ sets LISTEN_PID, LISTEN_FDS, ..., exec ─►│ received_descriptors()
 //! ```
 //!

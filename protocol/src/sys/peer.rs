@@ -31,11 +31,18 @@ pub struct Peer {
 impl Peer {
     pub(super) fn of(socket: BorrowedFd<'_>) -> io::Result<Self> {
         let credentials = peer_credentials(socket)?;
-        if let Ok(pidfd) = pidfd::of_peer(socket) {
-            let process = Process::from_pidfd_of(pidfd, credentials.pid)?;
-            return Ok(Self { credentials, process, certain: true });
+        match pidfd::of_peer(socket) {
+            Ok(pidfd) => {
+                let process = Process::from_pidfd_of(pidfd, credentials.pid)?;
+                Ok(Self { credentials, process, certain: true })
+            }
+            // Only where the kernel does not know the question: any other refusal says that the peer is gone, and its
+            // number may be another's by now.
+            Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {
+                Ok(Self { credentials, process: Process::open(credentials.pid)?, certain: false })
+            }
+            Err(error) => Err(error),
         }
-        Ok(Self { credentials, process: Process::open(credentials.pid)?, certain: false })
     }
 }
 
