@@ -96,10 +96,10 @@ impl Process {
         Self::from_pidfd_of(pidfd, pid)
     }
 
-    /// The process behind a pidfd, whose number was noted when it was known.
+    /// The process behind what is known to be a pidfd, whose number was noted when it was known.
     ///
     /// # Errors
-    /// `InvalidInput` where the descriptor is no pidfd.
+    /// Where the kernel does not say which process it is.
     pub fn from_pidfd_of(pidfd: OwnedFd, pid: u32) -> io::Result<Self> {
         let identity = Identity::of(pidfd.as_fd(), pid)?;
         Ok(Self { pidfd, pid, identity })
