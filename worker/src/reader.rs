@@ -53,13 +53,11 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Reader<K, V> {
         with_scratch(|scratch| {
             key.encode_key(&mut scratch.key).map_err(|error| ReadError::codec(table, error))?;
             let segment = self.source.segment();
-            match segment.get_into(&scratch.key, &mut scratch.value) {
-                Ok(true) => {
-                    V::decode_value(&scratch.value).map(Some).map_err(|error| ReadError::codec(table, error))
-                }
-                Ok(false) => ReadError::none_here(table, segment.is_inert()).map(|()| None),
-                Err(error) => Err(ReadError::from_engine(table, error)),
+            let found = segment.get_into(&scratch.key, &mut scratch.value);
+            if !ReadError::checked(table, found, || segment.is_inert())? {
+                return Ok(None);
             }
+            V::decode_value(&scratch.value).map(Some).map_err(|error| ReadError::codec(table, error))
         })
     }
 
@@ -77,10 +75,8 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Reader<K, V> {
         with_scratch(|scratch| {
             key.encode_key(&mut scratch.key).map_err(|error| ReadError::codec(table, error))?;
             let segment = self.source.segment();
-            match segment.get_into(&scratch.key, bytes) {
-                Ok(false) => ReadError::none_here(table, segment.is_inert()).map(|()| false),
-                found => found.map_err(|error| ReadError::from_engine(table, error)),
-            }
+            let found = segment.get_into(&scratch.key, bytes);
+            ReadError::checked(table, found, || segment.is_inert())
         })
     }
 
@@ -97,10 +93,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Reader<K, V> {
         with_scratch(|scratch| {
             key.encode_key(&mut scratch.key).map_err(|error| ReadError::codec(table, error))?;
             let segment = self.source.segment();
-            match segment.contains(&scratch.key) {
-                Ok(false) => ReadError::none_here(table, segment.is_inert()).map(|()| false),
-                found => found.map_err(|error| ReadError::from_engine(table, error)),
-            }
+            ReadError::checked(table, segment.contains(&scratch.key), || segment.is_inert())
         })
     }
 
@@ -128,8 +121,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Reader<K, V> {
             }
             false
         });
-        scanned.map_err(|error| ReadError::from_engine(self.table(), error))?;
-        ReadError::none_here(self.table(), segment.is_inert())?;
+        ReadError::checked(self.table(), scanned.map(|()| false), || segment.is_inert())?;
         match undecoded {
             Some(error) => Err(ReadError::codec(self.table(), error)),
             None => Ok(broken),
@@ -232,10 +224,20 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Before "it is not there" is answered: a forked child's copy finds nothing at all (rule H2).
+    /// Before "it is not there", or an error, is answered: a forked child's copy has no words, and the engine makes of
+    /// that what it can (rule H2).
     #[inline]
-    pub(crate) fn none_here(table: &str, inert: bool) -> Result<(), Self> {
-        if inert { Err(Self::ForkedChild { table: table.to_owned() }) } else { Ok(()) }
+    pub(crate) fn checked(
+        table: &str,
+        found: Result<bool, table::ReadError>,
+        is_inert: impl FnOnce() -> bool,
+    ) -> Result<bool, Self> {
+        match found {
+            Ok(true) => Ok(true),
+            _ if is_inert() => Err(Self::ForkedChild { table: table.to_owned() }),
+            Ok(false) => Ok(false),
+            Err(error) => Err(Self::from_engine(table, error)),
+        }
     }
 
     #[cold]

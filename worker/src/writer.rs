@@ -114,13 +114,11 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
         let table = self.ownership.table();
         with_scratch(|scratch| {
             key.encode_key(&mut scratch.key).map_err(|error| ReadError::codec(table, error))?;
-            match self.engine.get_into(&scratch.key, &mut scratch.value) {
-                Ok(true) => {
-                    V::decode_value(&scratch.value).map(Some).map_err(|error| ReadError::codec(table, error))
-                }
-                Ok(false) => ReadError::none_here(table, self.engine.is_inert()).map(|()| None),
-                Err(error) => Err(ReadError::from_engine(table, error)),
+            let found = self.engine.get_into(&scratch.key, &mut scratch.value);
+            if !ReadError::checked(table, found, || self.engine.is_inert())? {
+                return Ok(None);
             }
+            V::decode_value(&scratch.value).map(Some).map_err(|error| ReadError::codec(table, error))
         })
     }
 
@@ -136,10 +134,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
         let table = self.ownership.table();
         with_scratch(|scratch| {
             key.encode_key(&mut scratch.key).map_err(|error| ReadError::codec(table, error))?;
-            match self.engine.contains(&scratch.key) {
-                Ok(false) => ReadError::none_here(table, self.engine.is_inert()).map(|()| false),
-                found => found.map_err(|error| ReadError::from_engine(table, error)),
-            }
+            ReadError::checked(table, self.engine.contains(&scratch.key), || self.engine.is_inert())
         })
     }
 
