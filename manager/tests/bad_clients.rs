@@ -120,6 +120,44 @@ fn who_does_not_read_loses_its_connection_and_nobody_waits_for_it() {
 }
 
 #[test]
+fn who_does_not_read_gets_no_more_descriptors() {
+    let house = House::start(&config(BY_NAME, ""));
+    let mut client = house.client();
+    let open = |request| client.say(&Request::Open { request, table: "sales".to_owned() });
+    (0..20).for_each(open);
+    // What another one is answered, the manager has answered after these.
+    house.status();
+    let answers: Vec<_> = (0..20).map(|_| client.hear()).collect();
+    let refused = |event: &&Event| matches!(event, Event::Refused { why: Refusal::TooMany, .. });
+    assert_eq!(answers.iter().filter(refused).count(), 12, "{answers:?}");
+    // Once it has read them, it is as any other.
+    client.status();
+    client.open("sales");
+}
+
+#[test]
+fn another_user_gets_what_the_configuration_grants() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("SKIPPED: only root can start a process as another user");
+    }
+    let (nobody, somebody) = (65_534, 65_533);
+    let house = House::start_for_all(&config(
+        &format!("{BY_NAME}\nreaders = {{ users = [\"{somebody}\"] }}"),
+        "[[table]]\nid = \"secret\"\ntype = \"set\"\nmax_bytes = \"16MiB\"\n",
+    ));
+    let mut actor = house.actor_as(nobody);
+    actor.tell("register w");
+    assert!(actor.tell("open secret").contains("NotPermitted"));
+    assert!(actor.tell("open sales").contains("NotPermitted"));
+    assert!(actor.tell("heir sales").contains("NotPermitted"));
+    let mut actor = house.actor_as(somebody);
+    actor.tell("register w");
+    assert!(actor.tell("open secret").contains("NotPermitted"));
+    assert!(actor.tell("open sales").contains("Opened"));
+    assert!(actor.tell("heir sales").contains("NotPermitted"));
+}
+
+#[test]
 fn connections_of_one_user_are_counted() {
     let house = House::start(&config(BY_NAME, ""));
     let mut clients: Vec<_> = (0..256).map(|_| house.client()).collect();

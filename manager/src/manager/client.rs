@@ -23,6 +23,10 @@ pub(super) struct ClientId(pub(super) u64);
 /// Most packets that wait for a client that does not read (rule H18): then the connection is ended.
 const MAX_WAITING: usize = 128;
 
+/// Most descriptors that a client has asked for and may not have received yet. What it leaves unread counts against
+/// what the manager's own user may have under way, and would stop every handoff (rule H19).
+const MAX_UNREAD_DESCRIPTORS: u32 = 8;
+
 /// What the control task knows of a connection.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -34,6 +38,8 @@ pub(super) struct Client {
     pub(super) greeted: bool,
     /// Its registration, once it is a worker.
     pub(super) worker: Option<WorkerId>,
+    /// Descriptors sent since it had last received everything.
+    descriptors: u32,
 }
 
 impl Client {
@@ -49,7 +55,17 @@ impl Client {
             person: Person::new(peer.credentials),
             greeted: false,
             worker: None,
+            descriptors: 0,
         })
+    }
+
+    /// Whether it may be sent one more descriptor that it asked for; counts that one.
+    pub(super) fn may_have_descriptor(&mut self) -> bool {
+        if self.outbox.is_read() {
+            self.descriptors = 0;
+        }
+        self.descriptors += 1;
+        self.descriptors <= MAX_UNREAD_DESCRIPTORS
     }
 
     /// Whether the packet was sent by the process at the other end itself, not by a child that it forked (rule H12).
@@ -109,8 +125,13 @@ impl Outbox {
         self.more.notify_one();
     }
 
+    /// Whether the client has received everything.
+    fn is_read(&self) -> bool {
+        self.is_empty() && self.connection.get_ref().unread().is_ok_and(|bytes| bytes == 0)
+    }
+
     /// Whether everything has been handed to the kernel.
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.waiting.lock().expect("nothing panics while it holds this lock").is_empty()
     }
 

@@ -1,16 +1,20 @@
 //! What clients say, and what they are answered.
 
 use super::access::NotRegistered;
-use super::client::{Client, ClientId};
+use super::client::ClientId;
 use super::control::{Control, WaitingOpen, Worker};
 use super::status;
 use heirloom_protocol::message::{Event, MAX_NAME_BYTES, PROTOCOL_VERSION, Refusal, Request};
 use heirloom_protocol::ownership::{Input, WorkerId};
 use heirloom_protocol::sys::Credentials;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// Longest piece of a status that goes into one message, in bytes.
 const STATUS_PIECE_BYTES: usize = 48 * 1024;
+
+/// Most requests of one kind that wait for the same thing.
+const MAX_WAITING_REQUESTS: usize = 1024;
 
 /// A request that is not carried out.
 struct No {
@@ -70,6 +74,11 @@ impl Control {
             _ if !client.greeted => Err(No::because(Refusal::Malformed, "the first message must be Hello")),
 
             Request::Open { request, table } if !self.open => {
+                if self.waiting_opens.len() >= MAX_WAITING_REQUESTS {
+                    return Err(
+                        No::because(Refusal::TooMany, "the tables are still being hydrated").to(request)
+                    );
+                }
                 self.waiting_opens.push(WaitingOpen { client: from, request, table });
                 Ok(())
             }
@@ -217,15 +226,19 @@ impl Control {
             let message = format!("user {} may not recall table `{}`", client.person.uid(), of.id);
             return Err(No::because(Refusal::NotPermitted, message));
         }
+        if of.recalls.len() >= MAX_WAITING_REQUESTS {
+            let message = format!("table `{}` is being recalled by many already", of.id);
+            return Err(No::because(Refusal::TooMany, message));
+        }
         of.recalls.push((from, request));
         self.feed(table, Input::RecallWanted);
         Ok(())
     }
 
-    /// Answers [`Request::Open`], whoever it is answered late for may be gone.
+    /// Answers [`Request::Open`]; whoever it is answered late for may be gone.
     pub(super) fn open_table(&mut self, from: ClientId, request: u32, table: &str) {
+        let opened = self.find(table).and_then(|table| self.read_only(from, table));
         let Some(client) = self.clients.get(&from) else { return };
-        let opened = self.find(table).and_then(|table| self.read_only(client, table));
         match opened {
             Ok(descriptor) => {
                 let event = Event::Opened { request, table: table.to_owned() };
@@ -237,21 +250,21 @@ impl Control {
         }
     }
 
-    fn read_only(&self, client: &Client, table: usize) -> Result<std::os::fd::OwnedFd, No> {
+    fn read_only(&mut self, from: ClientId, table: usize) -> Result<OwnedFd, No> {
+        let gone = || No::because(Refusal::NotNow, "the client is gone");
+        let client = self.clients.get_mut(&from).ok_or_else(gone)?;
         let of = &self.tables[table];
-        let (id, uid) = (&of.id, client.person.uid());
+        let id = &of.id;
         if of.private {
             let message = format!("table `{id}` is private: its owner alone may have it");
             return Err(No::because(Refusal::NotPermitted, message));
         }
         if !of.readers.admits(&client.person) && !of.owners.admits(&client.person) {
-            let message = format!("user {uid} may not read table `{id}`");
+            let message = format!("user {} may not read table `{id}`", client.person.uid());
             return Err(No::because(Refusal::NotPermitted, message));
         }
-        // Descriptors in messages that nobody reads would stop every handoff of this user (rule H19).
-        if !client.outbox.is_empty() {
-            let message = "read the answers before asking for more tables";
-            return Err(No::because(Refusal::TooMany, message));
+        if !client.may_have_descriptor() {
+            return Err(No::because(Refusal::TooMany, "read the answers before asking for more tables"));
         }
         of.segment
             .fresh_read_only()

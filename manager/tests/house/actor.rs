@@ -10,6 +10,7 @@ use heirloom_protocol::table::{TableReader, TableWriter};
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -29,10 +30,20 @@ pub struct Actor {
 
 impl Actor {
     pub fn start(socket: &Path) -> Self {
+        Self::start_as(socket, None)
+    }
+
+    pub fn start_as(socket: &Path, user: Option<u32>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("director");
         let listener = UnixListener::bind(&path).unwrap();
-        let child = Command::new(std::env::current_exe().unwrap())
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        if let Some(user) = user {
+            for_all(folder.path(), 0o755);
+            for_all(&path, 0o777);
+            command.uid(user).gid(user);
+        }
+        let child = command
             .args(["actor", "--exact", "--nocapture"])
             .env(DIRECTOR, &path)
             .env(SOCKET, socket)
@@ -97,6 +108,11 @@ impl Drop for Actor {
     }
 }
 
+/// Lets other users in.
+pub fn for_all(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
 /// The actor's side.
 struct Role {
     client: Option<Client>,
@@ -147,6 +163,14 @@ impl Role {
                 client.register(name, tables);
                 client.say(&Request::Ready);
                 self.client = Some(client);
+            }
+            ["heir", table] => {
+                self.client().say(&Request::Heir { table: (*table).to_owned() });
+                return self.play(&["hear"]);
+            }
+            ["open", table] => {
+                self.client().say(&Request::Open { request: 1, table: (*table).to_owned() });
+                return self.play(&["hear"]);
             }
             ["offered"] => match self.client().hear_all().unwrap() {
                 (Event::Offered { epoch, gift, .. }, Some(_read_only)) => {

@@ -10,7 +10,7 @@
 mod actor;
 mod client;
 
-pub use actor::{Actor, act};
+pub use actor::{Actor, act, for_all};
 pub use client::Client;
 
 use heirloom_manager::config::Config;
@@ -74,6 +74,18 @@ impl House {
             manager.run(listener, async { drop(stopped.await) })
         });
         Self { folder, socket, stop: Some(stop), manager: Some(manager) }
+    }
+
+    /// Its folder and its socket are open to all users.
+    pub fn start_for_all(config: &str) -> Self {
+        let house = Self::start(config);
+        for_all(house.folder(), 0o755);
+        for_all(house.socket(), 0o666);
+        house
+    }
+
+    pub fn actor_as(&self, user: u32) -> Actor {
+        Actor::start_as(&self.socket, Some(user))
     }
 
     pub fn socket(&self) -> &Path {

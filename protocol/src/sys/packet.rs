@@ -86,6 +86,16 @@ pub(crate) fn pass_credentials(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::net::sockopt::set_socket_passcred(socket, true)?)
 }
 
+/// What the receiver of a socket has not received yet, in bytes of the kernel's memory (`SIOCOUTQ`).
+pub(crate) fn unread(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: this request writes one int, to a local that lives as long as the call.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(usize::try_from(bytes).unwrap_or(0)),
+    }
+}
+
 /// Refuses descriptors altogether (Linux 6.16): closing one that a peer sent can block for seconds (rule H19).
 /// Whether this kernel can.
 pub(crate) fn refuse_descriptors(socket: BorrowedFd<'_>) -> bool {

@@ -178,6 +178,14 @@ impl Connection {
         Ok(rustix::io::ioctl_fionbio(&self.socket, nonblocking)?)
     }
 
+    /// How many bytes of memory are taken by messages that the other side has not received; 0 where it has received all.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn unread(&self) -> io::Result<usize> {
+        packet::unread(self.as_fd())
+    }
+
     /// Refuses all descriptors from the other side, where this kernel can (Linux 6.16; rule H19); whether it can.
     pub fn refuse_descriptors(&self) -> bool {
         packet::refuse_descriptors(self.as_fd())
