@@ -25,7 +25,7 @@ const MAX_WAITING: usize = 128;
 
 /// Most descriptors that a client has asked for and may not have received yet. What it leaves unread counts against
 /// what the manager's own user may have under way, and would stop every handoff (rule H19).
-const MAX_UNREAD_DESCRIPTORS: u32 = 8;
+pub(super) const MAX_UNREAD_DESCRIPTORS: u32 = 8;
 
 /// What the control task knows of a connection.
 #[derive(Debug)]

@@ -21,9 +21,6 @@ use tokio::io::Interest;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Most connections of one user at a time (rule H19).
-const MAX_CONNECTIONS_PER_USER: usize = 256;
-
 /// Most messages of all clients together that wait for the control task; then the clients wait.
 const MAX_SAID: usize = 256;
 
@@ -90,6 +87,8 @@ pub(super) struct Control {
     pub(super) supervision: Supervision,
     said: mpsc::Sender<Notice>,
     connections: u64,
+    /// Most connections of one user at a time (rule H19).
+    connections_per_user: usize,
 }
 
 /// Where notices come in.
@@ -142,6 +141,7 @@ impl Control {
             supervision: Supervision::from_env(),
             said,
             connections: 0,
+            connections_per_user: start::connections_per_user(),
         };
         control.supervision.status("hydrating");
         Ok((control, Inputs { own: own_inputs, said: said_inputs }))
@@ -221,9 +221,10 @@ impl Control {
             Err(error) => return tracing::warn!(%error, "a connection cannot be taken up"),
         };
         let of_the_same = self.clients.values().filter(|known| known.person.uid() == client.person.uid());
-        if of_the_same.count() >= MAX_CONNECTIONS_PER_USER {
+        if of_the_same.count() >= self.connections_per_user {
+            let (uid, most) = (client.person.uid(), self.connections_per_user);
             let message =
-                format!("user {} has {MAX_CONNECTIONS_PER_USER} connections already", client.person.uid());
+                format!("user {uid} has {most} connections already (a raised ulimit -n allows more)");
             tracing::warn!("{message}: one more is refused");
             client.outbox.send(&Event::Refused { request: None, why: Refusal::TooMany, message }, None);
             return;

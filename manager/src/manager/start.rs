@@ -2,6 +2,7 @@
 
 use super::ManagerError;
 use super::access::Allowed;
+use super::client::MAX_UNREAD_DESCRIPTORS;
 use super::control::Notice;
 use super::search::Search;
 use super::story::Story;
@@ -19,6 +20,19 @@ use tokio::sync::mpsc;
 /// since the kernel's word on who they are decides the rest.
 pub(super) fn socket_mode(config: &Config) -> u32 {
     if config.concerns_other_users() { 0o666 } else { 0o600 }
+}
+
+/// Fewer connections of one user than this are worth a warning.
+const FEW_CONNECTIONS: usize = 256;
+
+const MAX_CONNECTIONS_PER_USER: usize = 4096;
+
+/// Most connections of one user (rule H19): so many that the descriptors which they may leave unread are not more
+/// than half of those that we may have under way.
+pub(super) fn connections_per_user() -> usize {
+    let descriptors = limits::raise_descriptor_limit().unwrap_or(u64::MAX);
+    let fit = descriptors / (2 * u64::from(MAX_UNREAD_DESCRIPTORS));
+    usize::try_from(fit).unwrap_or(usize::MAX).clamp(16, MAX_CONNECTIONS_PER_USER)
 }
 
 /// What a person should know before something goes wrong.

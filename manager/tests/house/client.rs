@@ -40,6 +40,12 @@ impl Client {
         self.hear_all().expect("the manager has closed the connection").0
     }
 
+    /// The next event; nothing where the connection is broken.
+    pub fn try_hear(&self) -> Option<Event> {
+        assert!(self.connection.wait_readable(Some(PATIENCE)).unwrap(), "the manager says nothing");
+        Some(self.connection.recv_message::<Event>().ok()??.0)
+    }
+
     pub fn hears_refusal(&self, of: Refusal) -> String {
         match self.hear() {
             Event::Refused { why, message, .. } if why == of => message,
