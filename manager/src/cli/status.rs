@@ -67,19 +67,29 @@ fn write_details(page: &mut String, table: &TableStatus) {
         let _ = writeln!(page, "  {}: {detail}", table.id);
     }
     if let Some(handoff) = &table.last_handoff {
-        let HandoffStatus { reason, recovery, granted_us, .. } = handoff;
+        let (id, handoffs) = (&table.id, table.handoffs);
         let _ = writeln!(
             page,
-            "  {}: last of {} handoffs ({reason}) took {granted_us} µs: nobody can write {} µs, recovered ({recovery}) \
-             {} µs, offered {} µs, accepted {} µs",
-            table.id,
-            table.handoffs,
-            handoff.unwritable_us,
-            handoff.recovered_us,
-            handoff.offered_us,
-            handoff.accepted_us
+            "  {id}: {handoffs} handoffs, the last one ({}) {}",
+            handoff.reason,
+            stages(handoff)
         );
     }
+}
+
+/// Where the time of a handoff went, stage by stage.
+fn stages(handoff: &HandoffStatus) -> String {
+    let HandoffStatus { unwritable_us, recovered_us, offered_us, accepted_us, granted_us, recovery, .. } =
+        handoff;
+    let took = |end: &u64, start: &u64| end.saturating_sub(*start);
+    format!(
+        "in {granted_us} µs: proof that nobody can write {unwritable_us}, recovery ({recovery}) {}, find-me and offer {}, \
+         the worker's answer {}, grant {}",
+        took(recovered_us, unwritable_us),
+        took(offered_us, recovered_us),
+        took(accepted_us, offered_us),
+        took(granted_us, accepted_us)
+    )
 }
 
 fn worker_row(worker: &WorkerStatus) -> [String; 5] {
@@ -163,7 +173,8 @@ mod tests {
         };
         let child = ChildStatus { name: "sale_tracker".into(), instance: 2, ..Default::default() };
         let page = page(&Status { tables: vec![sales], children: vec![child], ..Default::default() });
-        for part in ["sale_tracker (8)", "1.2 MiB of 64 MiB", "321 µs", "owner 7 died", "sale_tracker #2"] {
+        for part in ["sale_tracker (8)", "1.2 MiB of 64 MiB", "in 321 µs", "owner 7 died", "sale_tracker #2"]
+        {
             assert!(page.contains(part), "{part} is missing in:\n{page}");
         }
         assert!(!page.contains("WORKER"), "no heading without rows:\n{page}");

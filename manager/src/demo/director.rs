@@ -13,19 +13,22 @@ use super::report::{Kill, Material, Report};
 use super::shared::SharedRegion;
 use super::stage::Stage;
 use super::story::Story;
+use super::victims::Victims;
 use super::{Failure, WORKER};
-use heirloom_protocol::message::{ChildStatus, HandoffStatus, Status, TableStatus};
+use heirloom_protocol::message::{HandoffStatus, Status, TableStatus};
 use heirloom_protocol::sys::process::Process;
 use heirloom_worker::{Client, Reader};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rustix::process::Signal;
-use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything may take before the demonstration gives up.
+/// How long nothing may move before the demonstration gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two looks at the processes and the progress, while waiting.
+const CHECK: Duration = Duration::from_millis(20);
 
 /// Every so many kills, one is aimed at the middle of a commit; the others hit what they hit.
 const AIMED: u64 = 4;
@@ -61,7 +64,7 @@ impl Director<'_> {
             kills.push(kill);
         }
         self.notes.release_up_to(u64::MAX);
-        let elapsed = self.wait("the end of the stream", GLANCE, |this| Ok(this.notes.stream_ns()))?;
+        let elapsed = self.wait("the end of the stream", PAUSE, |this| Ok(this.notes.stream_ns()))?;
         if !rounds.is_empty() {
             self.wait_for_standby(&client, &mut victims)?;
         }
@@ -76,7 +79,7 @@ impl Director<'_> {
         Ok(Report::new(Material {
             events: self.events,
             kills_wanted: rounds.len() as u64,
-            killed: victims.killed.len() as u64,
+            killed: victims.confirmed(),
             account: Account::settle(self.expectation, &self.notes.ownerships(), &found),
             kills,
             found,
@@ -105,7 +108,7 @@ impl Director<'_> {
             let status = client.status()?;
             victims.look_at(&status.children);
             let owner = this.notes.ownership(this.notes.owner_epoch()).map(|owner| owner.pid);
-            let is_standby = |pid: u32| Some(pid) != owner && !victims.all.contains(&pid);
+            let is_standby = |pid: u32| Some(pid) != owner && !victims.include(pid);
             let ready = status.workers.iter().any(|worker| {
                 worker.name == WORKER && worker.ready && worker.owns.is_empty() && is_standby(worker.pid)
             });
@@ -126,9 +129,7 @@ impl Director<'_> {
         let process = Process::open(owner.pid)?;
         self.notes.release_up_to(round.released_before);
         self.wait("the moment to kill", GLANCE, |this| {
-            let noted = this.noted(owner.epoch);
-            this.story.progress(noted, owner.pid);
-            Ok((noted >= round.kill_at).then_some(()))
+            Ok((this.noted(owner.epoch) >= round.kill_at).then_some(()))
         })?;
         victims.expect(owner.pid, &status.children);
         match aim {
@@ -175,36 +176,46 @@ impl Director<'_> {
     }
 
     /// Asks again and again until there is an answer; fails when somebody interrupts, a process of the stage ends, or
-    /// the patience does.
+    /// nothing moves for too long.
     fn wait<T>(
         &mut self,
         what: &str,
         pause: Duration,
         mut ask: impl FnMut(&Self) -> Result<Option<T>, Failure>,
     ) -> Result<T, Failure> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut next_check = Instant::now() + PAUSE;
+        let (mut moved, mut position, mut checked) = (Instant::now(), None, Instant::now());
         loop {
             if let Some(answer) = ask(self)? {
                 return Ok(answer);
             }
-            let now = Instant::now();
-            if now >= next_check {
-                next_check = now + Duration::from_millis(20);
-                if self.interrupt.is_wanted() {
-                    return Err("interrupted".into());
+            if checked.elapsed() >= CHECK {
+                checked = Instant::now();
+                let now = self.check()?;
+                if now != position {
+                    (moved, position) = (checked, now);
                 }
-                self.stage.check()?;
-                if now >= deadline {
+                if moved.elapsed() > PATIENCE {
                     let words = self.stage.last_words();
-                    return Err(format!(
-                        "waited {PATIENCE:?} for {what}; the supervisor's last words:\n{words}"
-                    )
-                    .into());
+                    let message =
+                        format!("waited {PATIENCE:?} for {what}; the supervisor's last words:\n{words}");
+                    return Err(message.into());
                 }
             }
             thread::sleep(pause);
         }
+    }
+
+    /// Whether all is well, and how far the owner has come.
+    fn check(&mut self) -> Result<Option<u64>, Failure> {
+        if self.interrupt.is_wanted() {
+            return Err("interrupted".into());
+        }
+        self.stage.check()?;
+        let owner = self.notes.ownership(self.notes.owner_epoch());
+        Ok(owner.map(|owner| {
+            self.story.progress(owner.position, owner.pid);
+            owner.position
+        }))
     }
 }
 
@@ -223,38 +234,4 @@ fn stages(handoff: &HandoffStatus, killed_ns: u64, heir: &Ownership) -> Vec<(&'s
     let starts = [0].into_iter().chain(ends.map(|(_, end)| end));
     let stages = ends.into_iter().zip(starts).map(|((stage, end), start)| (stage, end.saturating_sub(start)));
     [("the kernel's notice", notice)].into_iter().chain(stages).collect()
-}
-
-/// The owners that were killed, and what their parent, the supervisor, says about their end.
-#[derive(Default)]
-struct Victims {
-    all: BTreeSet<u32>,
-    killed: BTreeSet<u32>,
-    /// The last one, with its entry in the supervisor's report before it died.
-    expected: Option<(u32, ChildStatus)>,
-}
-
-impl Victims {
-    /// That process is about to be killed.
-    fn expect(&mut self, pid: u32, children: &[ChildStatus]) {
-        self.all.insert(pid);
-        self.expected =
-            children.iter().find(|child| child.pid == Some(pid)).map(|child| (pid, child.clone()));
-    }
-
-    /// Looks whether the supervisor has seen it end, and how.
-    fn look_at(&mut self, children: &[ChildStatus]) {
-        let Some((pid, before)) = &self.expected else { return };
-        let now =
-            children.iter().find(|child| (&child.name, child.instance) == (&before.name, before.instance));
-        let Some(now) = now.filter(|now| now.pid != Some(*pid)) else { return };
-        if now.last_exit.as_deref().is_some_and(|how| how.contains("SIGKILL") || how.contains("signal 9")) {
-            self.killed.insert(*pid);
-            self.expected = None;
-        }
-    }
-
-    fn all_confirmed(&self) -> bool {
-        self.expected.is_none()
-    }
 }

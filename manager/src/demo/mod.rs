@@ -6,6 +6,7 @@
 //! | `stage` | the temporary folder, the configuration, the processes, and their end |
 //! | `director` | who waits for whom, when the owner is killed, and what is measured |
 //! | `plan`, `aim` | the random moments to kill at, and the middle of a commit |
+//! | `victims` | whether each kill was one, by the word of the parent |
 //! | `worker`, `reader` | what the processes do: count the stream, and read the table |
 //! | `cars`, `stream`, `events_file`, `exotic_file` | the data |
 //! | `notes`, `shared`, `clock` | what the processes note, beside Heirloom |
@@ -30,6 +31,7 @@ mod shared;
 mod stage;
 mod story;
 mod stream;
+mod victims;
 mod worker;
 
 use expectation::Expectation;

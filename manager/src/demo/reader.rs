@@ -61,3 +61,32 @@ impl Watched {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use heirloom_worker::testing::{self, Table};
+
+    #[test]
+    fn a_value_that_is_not_whole_or_older_than_one_before_is_torn() {
+        let (mut writer, sales) = testing::table::<Car, Total>(Table::set("sales"));
+        let zonda = Car::new(2022, "Pagani", "Zonda");
+        let (mut watched, mut reads) = (Watched::new(&zonda), Reads::default());
+        let one = Total::default().and(418_100_000, zonda.stamp());
+        let two = one.and(418_100_000, zonda.stamp());
+        let of_another_car = two.and(418_100_000, 0);
+        let mut read = |total: Option<Total>| {
+            match total {
+                Some(total) => drop(writer.insert(&zonda, &total).expect("there is room")),
+                None => drop(writer.remove(&zonda).expect("removing works")),
+            }
+            watched.read(&sales, &mut reads);
+            reads.torn
+        };
+        assert_eq!([read(None), read(Some(one)), read(Some(two)), read(Some(two))], [0; 4]);
+        assert_eq!(read(Some(of_another_car)), 1);
+        assert_eq!(read(Some(one)), 2, "an older value");
+        assert_eq!(read(None), 3, "a value that was there before");
+        assert_eq!((reads.reads, reads.failed), (7, 0));
+    }
+}

@@ -157,11 +157,25 @@ impl Report {
         if let Quantiles { p50: Some(p50), p99: Some(p99), max: Some(max) } = self.handoff_us {
             let _ = writeln!(
                 page,
-                "  half within {}, 99 of 100 within {}, the longest {}\n",
+                "  half within {}, 99 of 100 within {}, the longest {}; half of each stage within",
                 ms(p50),
                 ms(p99),
                 ms(max)
             );
+        }
+        self.write_stages(page);
+    }
+
+    /// Where the time of a usual handoff goes.
+    fn write_stages(&self, page: &mut String) {
+        let stages = self.story.first().map(|kill| kill.stages_us.as_slice()).unwrap_or_default();
+        for (index, (stage, _)) in stages.iter().enumerate() {
+            let times: Vec<u64> =
+                self.story.iter().filter_map(|kill| Some(kill.stages_us.get(index)?.1)).collect();
+            let _ = writeln!(page, "  {stage:<20} {:>8}", ms(Quantiles::of(&times).p50.unwrap_or_default()));
+        }
+        if !stages.is_empty() {
+            page.push('\n');
         }
     }
 
@@ -200,7 +214,7 @@ mod tests {
             position: 5,
             mid_commit: victim == 1,
             handoff_us,
-            stages_us: Vec::new(),
+            stages_us: vec![("notice", handoff_us)],
         };
         Report::new(Material {
             events: 10,
@@ -219,6 +233,20 @@ mod tests {
         let expected = r#"{"events":10,"kills":2,"kills_mid_commit":1,"lost":0,"double_counted":0,"torn_reads":0,"failed_reads":0,"reads":9,"reads_while_ownerless":3,"handoff_us":{"p50":400,"p99":700,"max":700},"counts":{"2022 Ferrari 488":2},"averages":{"2022 Ferrari 488":471300},"commits":2,"elapsed_ms":12.3}"#;
         assert_eq!(report(Account::default(), 0).json(), expected);
         assert_eq!(report(Account::default(), 0).failure(), None);
+    }
+
+    #[test]
+    fn the_page_shows_kills_times_stages_and_the_verdict() {
+        let page = report(Account::default(), 0).page();
+        for part in ["1       2", "yes", "0.40 ms", "notice", "2022 Ferrari 488", "471300.00", "nothing lost"]
+        {
+            assert!(page.contains(part), "{part} is missing in:\n{page}");
+        }
+        let failed = report(Account { lost: 1, ..Account::default() }, 0).page();
+        assert!(
+            failed.contains("FAILED: 1 commits or events lost") && !failed.contains("nothing lost"),
+            "{failed}"
+        );
     }
 
     #[test]
