@@ -62,15 +62,15 @@ impl Control {
             Effect::Grant { to, epoch, why } => self.grant(table, to, epoch, &why),
             Effect::Withdraw { from, epoch, why } => {
                 let id = self.tables[table].id.to_string();
+                self.tell(from, &Event::Withdrawn { table: id.clone(), epoch, reason: why.to_owned() });
                 tracing::warn!(table = id, epoch, worker = from.pid, why, "the offer is withdrawn");
-                self.tell(from, &Event::Withdrawn { table: id, epoch, reason: why.to_owned() });
                 None
             }
             Effect::Recall { from, epoch } => {
                 let deadline_ms = self.times.recall_timeout.as_millis() as u64;
                 let id = self.tables[table].id.to_string();
+                self.tell(from, &Event::Recalled { table: id.clone(), epoch, deadline_ms });
                 tracing::info!(table = id, epoch, worker = from.pid, "the owner is asked to release it");
-                self.tell(from, &Event::Recalled { table: id, epoch, deadline_ms });
                 None
             }
             Effect::RecallOver { end } => {

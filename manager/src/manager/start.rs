@@ -38,10 +38,10 @@ pub(super) fn connections_per_user() -> usize {
 /// What a person should know before something goes wrong.
 pub(super) fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Features::get().missing();
-    if limits::raise_descriptor_limit().is_some_and(|limit| limit < 1024) {
-        warnings.push(
-            "fewer than 1024 descriptors may be open (ulimit -n): connections may be refused".to_owned(),
-        );
+    let most = connections_per_user();
+    if most < FEW_CONNECTIONS {
+        warnings
+            .push(format!("few descriptors may be open (ulimit -n): one user may have {most} connections"));
     }
     for table in config.tables.iter().filter(|table| table.durability != Durability::Memory) {
         warnings.push(format!(
