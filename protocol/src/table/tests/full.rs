@@ -1,0 +1,149 @@
+//! At the limit: what must work in a full table works, and what is refused is refused for good reason.
+
+use std::sync::Arc;
+
+use super::support::new_table;
+use crate::region::{HeapRegion, Region};
+use crate::table::bucket::{BUCKET_WORDS, SLOTS};
+use crate::table::class::{SPAN_UNITS, Unit};
+use crate::table::entry::HEADER_WORDS;
+use crate::table::index::MAX_CHAIN;
+use crate::table::{self, MIN_BYTES, TableOptions, TableWriter, WriteError};
+
+/// Inserts until the table is full, and says how many there were.
+fn fill(writer: &mut TableWriter<Arc<HeapRegion>>, first: u64, value: &[u8]) -> u64 {
+    for number in first.. {
+        match writer.insert(&number.to_le_bytes(), value) {
+            Ok(_) => {}
+            Err(WriteError::TableFull { .. }) => return number - first,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    unreachable!("a table has a limit")
+}
+
+fn empty(writer: &mut TableWriter<Arc<HeapRegion>>, first: u64, count: u64) {
+    for number in first..first + count {
+        assert!(writer.remove(&number.to_le_bytes()).unwrap());
+    }
+}
+
+/// Other values take all memory that the index gave up while the table was nearly empty. If they could have that, a
+/// table that is filled again would be one of long chains.
+#[test]
+fn the_index_keeps_the_memory_it_had() {
+    let max_bytes = 80 * 16 * 1024;
+    let options = TableOptions { reserve_bytes: 2 * max_bytes, ..TableOptions::set(max_bytes) };
+    let region = Arc::new(HeapRegion::new(options.segment_bytes() / 8));
+    table::create(&region, &options).unwrap();
+    let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+    let count = fill(&mut writer, 0, &[1; 64]);
+    assert!(count > 8000, "{count}");
+    empty(&mut writer, 0, count);
+    for length in [100_000, 12_000, 6000, 3000, 1500, 700, 300, 20] {
+        let other = 1 << 40;
+        let others = fill(&mut writer, other, &vec![2; length]);
+        empty(&mut writer, other, others);
+    }
+    for number in 0..count / 2 {
+        writer.insert(&number.to_le_bytes(), &[3; 64]).unwrap();
+    }
+    let report = table::verify(&region).unwrap();
+    assert!(report.buckets * 6 > count / 2, "{report:?}");
+    assert!(report.overflows * 10 < report.buckets, "{report:?}");
+}
+
+/// A log for so many removals needs memory of its own; removing works all the same (R15).
+#[test]
+fn any_number_of_entries_can_be_removed_at_once() {
+    for some in [1, 100, 254, 300, 1000, u64::MAX] {
+        let region = new_table(MIN_BYTES);
+        let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+        let count = fill(&mut writer, 0, &[7; 40]);
+        let small = fill(&mut writer, count, &[]);
+        let some = some.min(count + small);
+        let mut transaction = writer.transaction();
+        for number in 0..some {
+            transaction.remove(&number.to_le_bytes()).unwrap();
+        }
+        transaction.commit().unwrap_or_else(|error| panic!("{some} of {count} and {small}: {error}"));
+        assert_eq!(table::verify(&region).unwrap().entries, count + small - some);
+    }
+}
+
+/// What the last owner freed and made reusable is found by the next one, even where the horizon need not move for it.
+#[test]
+fn an_heirs_first_insert_finds_the_free_blocks() {
+    let region = new_table(MIN_BYTES);
+    let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+    let count = fill(&mut writer, 0, &[7; 40]);
+    empty(&mut writer, 0, count / 2);
+    // What never fits makes everything reusable that can be.
+    let refused = writer.insert(b"large", &vec![1; 100_000]);
+    assert!(matches!(refused, Err(WriteError::TableFull { .. })), "{refused:?}");
+    drop(writer);
+    assert!(table::verify(&region).unwrap().free_blocks > 64);
+
+    let mut heir = TableWriter::open(region.clone(), 0).unwrap();
+    heir.insert(&0_u64.to_le_bytes(), &[7; 40]).expect("there are free blocks for it");
+    table::verify(&region).unwrap();
+}
+
+/// A write that cannot fit gives up after reclaiming what there is, and leaves the table as it was.
+#[test]
+fn a_write_that_cannot_fit_gives_up() {
+    let region = new_table(MIN_BYTES);
+    let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+    let count = fill(&mut writer, 0, &[7; 40]);
+    empty(&mut writer, 0, count);
+    let version = writer.version();
+    for _ in 0..3 {
+        let refused = writer.insert(b"large", &vec![1; 300_000]);
+        assert!(matches!(refused, Err(WriteError::TableFull { .. })), "{refused:?}");
+    }
+    assert!(writer.version() - version <= 2 * count, "more commits than there was to reclaim");
+    let report = table::verify(&region).unwrap();
+    assert_eq!((report.entries, report.removed), (0, 0));
+}
+
+/// A chain as long as readers follow is not made longer: the key in the bucket after it would never be found again.
+#[test]
+fn no_chain_becomes_longer_than_readers_follow() {
+    for (length, fits) in [(MAX_CHAIN - 1, true), (MAX_CHAIN, false)] {
+        let region = new_table(1 << 20);
+        let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+        writer.growth_waits_until = u64::MAX;
+        make_chains(&region, &writer, length);
+        match writer.insert(b"k", b"v") {
+            Ok(_) => assert!(fits),
+            Err(WriteError::TableFull { .. }) => assert!(!fits),
+            Err(error) => panic!("{error}"),
+        }
+        assert_eq!(writer.reader().get(b"k").unwrap().is_some(), fits);
+        assert_eq!(writer.remove(b"k").unwrap(), fits);
+    }
+}
+
+/// Gives each of the four buckets the same chain of full buckets, of memory that the allocator does not know of. All
+/// slots hold an entry with another key.
+fn make_chains(region: &Arc<HeapRegion>, writer: &TableWriter<Arc<HeapRegion>>, buckets: usize) {
+    let layout = *writer.reader().layout();
+    let unit = |number: usize| Unit((8 * SPAN_UNITS) as u32 + 6 * number as u32);
+    let entry = unit(buckets);
+    region.store(layout.block(entry), 1 << 12 | 5);
+    let write = |bucket: u64, next: Unit| {
+        for word in 0..BUCKET_WORDS {
+            region.store(bucket + word, 0);
+        }
+        for word in 3..3 + SLOTS / 2 {
+            region.store(bucket + word, u64::from(entry.0) << 32 | u64::from(entry.0));
+        }
+        region.store(bucket + 2, u64::from(next.0) << 32);
+    };
+    let mut next = Unit::NONE;
+    for number in 0..buckets - 1 {
+        write(layout.block(unit(number)) + HEADER_WORDS, next);
+        next = unit(number);
+    }
+    (0..4).for_each(|number| write(layout.bucket(number), next));
+}
