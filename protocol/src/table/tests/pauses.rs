@@ -1,39 +1,74 @@
 //! Readers interleaved with the owner, step by step: a reader starts at one store, is paused before one of its loads while the
-//! owner goes on to a later store, and then goes on itself. Every start, every load, many later stores; the owner
-//! commits, reuses memory as early as it may, splits and merges meanwhile.
+//! owner goes on to a later store, goes on itself, is paused once more, and finishes. Every start, every load of a get for
+//! the first pause, many loads for the second, many stores to go on to; the owner commits, reuses memory as early as it
+//! may, splits and merges meanwhile.
 //!
 //! What the reader answers must be what the key had at some moment between its start and its end. Each write has a
-//! value of its own, so an answer from another time, or put together from two, shows.
+//! value of its own, so an answer from another time, or put together from two, shows. A scan must meet each key that
+//! stands throughout exactly once.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use super::support::{Random, effort};
 use crate::region::{HeapRegion, OutOfMemory, RecordingRegion, Region, Store};
 use crate::table::{self, TableOptions, TableReader, TableWriter};
 
-/// The memory a paused reader sees.
+/// The reader stands still before one of its loads (counted from its start), until the owner has come to a store.
+#[derive(Debug, Clone, Copy)]
+struct Pause {
+    before_load: usize,
+    until: usize,
+}
+
+/// The memory that a reader sees who is paused.
 struct Paused<'a> {
-    image: &'a HeapRegion,
-    /// What the owner stores during the pause.
-    meanwhile: &'a [Store],
+    recorded: &'a Recorded,
+    pauses: &'a [Pause],
+    /// Whether the reader has started, so that its loads count.
+    started: AtomicBool,
     loads: AtomicUsize,
-    /// Before which load, counted from the last time that `loads` was reset.
-    pause_before: AtomicUsize,
+    /// How many pauses there were so far.
+    paused: AtomicUsize,
+    /// Which store the owner has come to.
+    now: AtomicUsize,
+}
+
+impl<'a> Paused<'a> {
+    fn new(recorded: &'a Recorded, start: usize, pauses: &'a [Pause]) -> Self {
+        let zero = || AtomicUsize::new(0);
+        let now = AtomicUsize::new(start);
+        Self { recorded, pauses, started: AtomicBool::new(false), loads: zero(), paused: zero(), now }
+    }
+
+    fn pause(&self, load: usize) {
+        let paused = self.paused.load(Ordering::Relaxed);
+        if let Some(pause) = self.pauses.get(paused).filter(|pause| pause.before_load == load) {
+            for store in &self.recorded.stores[self.now()..pause.until] {
+                self.recorded.image.store(store.word, store.new);
+            }
+            self.now.store(pause.until, Ordering::Relaxed);
+            self.paused.store(paused + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn now(&self) -> usize {
+        self.now.load(Ordering::Relaxed)
+    }
 }
 
 impl Region for Paused<'_> {
     fn words(&self) -> u64 {
-        self.image.words()
+        self.recorded.image.words()
     }
 
     fn load(&self, word: u64) -> u64 {
-        if self.loads.fetch_add(1, Ordering::Relaxed) == self.pause_before.load(Ordering::Relaxed) {
-            for store in self.meanwhile {
-                self.image.store(store.word, store.new);
-            }
+        if self.started.load(Ordering::Relaxed) {
+            self.pause(self.loads.fetch_add(1, Ordering::Relaxed));
         }
-        self.image.load(word)
+        self.recorded.image.load(word)
     }
 
     fn store(&self, _: u64, _: u64) {
@@ -53,18 +88,27 @@ struct Change {
     value: Option<Vec<u8>>,
 }
 
-/// The changes of each key.
+/// The changes of each key, and behind them those of the bequest.
 struct History(Vec<Vec<Change>>);
 
 impl History {
-    /// Whether a key had the value at some moment between two stores.
-    fn had(&self, key: usize, between: &Range<usize>, value: Option<&Vec<u8>>) -> bool {
+    /// What a key may have shown between two stores.
+    fn between(&self, key: usize, between: &Range<usize>) -> impl Iterator<Item = Option<&Vec<u8>>> {
         let changes = &self.0[key];
-        changes.iter().enumerate().any(|(number, change)| {
+        let shows = move |(number, change): &(usize, &Change)| {
             let begins = change.stores.start <= between.end;
             let ends = changes.get(number + 1).is_some_and(|next| next.stores.end <= between.start);
-            begins && !ends && change.value.as_ref() == value
-        })
+            begins && !ends
+        };
+        changes.iter().enumerate().filter(shows).map(|(_, change)| change.value.as_ref())
+    }
+
+    fn had(&self, key: usize, between: &Range<usize>, value: Option<&Vec<u8>>) -> bool {
+        self.between(key, between).any(|had| had == value)
+    }
+
+    fn stood(&self, key: usize, between: &Range<usize>) -> bool {
+        self.between(key, between).all(|had| had.is_some())
     }
 }
 
@@ -73,15 +117,6 @@ struct Recorded {
     stores: Vec<Store>,
     keys: Vec<Vec<u8>>,
     history: History,
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, below: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % below
-    }
 }
 
 /// What an owner does while its stores are noted.
@@ -96,6 +131,8 @@ struct Plan {
     /// Whether keys come until all are there and go until none is, so that the index grows and shrinks; else they
     /// come and go at random.
     tides: bool,
+    /// How many words longer every other value is.
+    long_words: usize,
     batch_commits: u64,
 }
 
@@ -108,19 +145,24 @@ fn record(plan: Plan) -> Recorded {
     let mut random = Random(plan.seed | 1);
     let keys = choose_keys(&writer, plan.keys);
     let nothing = || vec![Change { stores: 0..0, value: None }];
-    let mut changes: Vec<Vec<Change>> = (0..plan.keys).map(|_| nothing()).collect();
+    let mut changes: Vec<Vec<Change>> = (0..=plan.keys).map(|_| nothing()).collect();
     let image = HeapRegion::new(live.words());
     let mut stores = Vec::new();
     for operation in 0..plan.before + plan.noted {
         let (tide, step) = (operation / plan.keys, operation % plan.keys);
-        let number = if plan.tides { step } else { random.below(plan.keys) };
-        let insert = if plan.tides { tide % 2 == 0 } else { random.below(10) < 6 };
-        let value = format!("{operation:05}-{number:03}").repeat(1 + operation % 2).into_bytes();
-        let value = insert.then_some(value);
+        let mut number = if plan.tides { step } else { random.below(plan.keys) };
+        let mut value = if plan.tides { tide % 2 == 0 } else { random.below(10) < 6 }.then(|| {
+            format!("{operation:04}-{number:03}").repeat(1 + operation % 2 * plan.long_words).into_bytes()
+        });
         let start = stores.len();
-        match &value {
-            Some(value) => drop(writer.insert(&keys[number], value).unwrap()),
-            None => drop(writer.remove(&keys[number]).unwrap()),
+        if operation % 9 == 8 {
+            number = plan.keys;
+            value.get_or_insert_default();
+        }
+        match (&value, keys.get(number)) {
+            (Some(value), Some(key)) => assert!(writer.insert(key, value).is_ok()),
+            (None, Some(key)) => assert!(writer.remove(key).is_ok()),
+            (value, None) => writer.bequeath(value.as_ref().unwrap()).unwrap(),
         }
         if operation < plan.before {
             for store in live.take() {
@@ -144,84 +186,172 @@ fn choose_keys(writer: &TableWriter<Arc<RecordingRegion<HeapRegion>>>, count: us
     keys
 }
 
-/// Where the reader begins: as every get does, or as one does that was disturbed already.
+/// What the reader is asked.
 #[derive(Debug, Clone, Copy)]
-enum Path {
-    Straight,
-    Again,
+enum Question {
+    /// The value of a key, as every get begins.
+    Get(usize),
+    /// The same, as a get goes on that was disturbed.
+    GetAgain(usize),
+    Bequest,
+    Scan,
 }
 
-/// One get by a paused reader. False when it was over before the pause.
-fn get(
-    recorded: &Recorded,
-    Range { start, end }: Range<usize>,
-    pause_before: usize,
-    number: usize,
-    path: Path,
-) -> bool {
-    let meanwhile = &recorded.stores[start..end];
-    let never = AtomicUsize::new(usize::MAX);
-    let paused =
-        Paused { image: &recorded.image, meanwhile, loads: AtomicUsize::new(0), pause_before: never };
-    let reader = TableReader::open(paused).expect("the header never changes");
-    reader.region().loads.store(0, Ordering::Relaxed);
-    reader.region().pause_before.store(pause_before, Ordering::Relaxed);
-    let key = &recorded.keys[number];
-    let mut value = Vec::new();
-    let found = match path {
-        Path::Straight => reader.get_into(key, &mut value),
-        Path::Again => reader.get_again(key, reader.layout().hash(key), &mut value),
-    };
-    let was_paused = reader.region().loads.load(Ordering::Relaxed) > pause_before;
-    if was_paused {
-        for store in meanwhile.iter().rev() {
-            recorded.image.store(store.word, store.old);
+/// How far the answer took.
+struct Taken {
+    loads: usize,
+    pauses: usize,
+}
+
+/// One answer of a paused reader.
+fn ask(recorded: &Recorded, start: usize, pauses: &[Pause], question: Question) -> Taken {
+    let reader = TableReader::open(Paused::new(recorded, start, pauses)).expect("the header never changes");
+    reader.region().started.store(true, Ordering::Relaxed);
+    match question {
+        Question::Get(number) => {
+            let found = reader.get(&recorded.keys[number]).expect("a get");
+            check(recorded, start..reader.region().now(), number, found, &(question, pauses));
         }
+        Question::GetAgain(number) => {
+            let (key, mut value) = (&recorded.keys[number], Vec::new());
+            let found = reader.get_again(key, reader.layout().hash(key), &mut value).expect("a get");
+            let found = found.then_some(value);
+            check(recorded, start..reader.region().now(), number, found, &(question, pauses));
+        }
+        Question::Bequest => {
+            let found = reader.bequest().expect("the bequest");
+            check(recorded, start..reader.region().now(), recorded.keys.len(), found, &(question, pauses));
+        }
+        Question::Scan => scan(recorded, &reader, start, pauses),
     }
-    let found = found.expect("a get").then_some(value);
+    let taken = Taken {
+        loads: reader.region().loads.load(Ordering::Relaxed),
+        pauses: reader.region().paused.load(Ordering::Relaxed),
+    };
+    for store in recorded.stores[start..reader.region().now()].iter().rev() {
+        recorded.image.store(store.word, store.old);
+    }
+    taken
+}
+
+fn check(
+    recorded: &Recorded,
+    between: Range<usize>,
+    number: usize,
+    found: Option<Vec<u8>>,
+    how: &(Question, &[Pause]),
+) {
     assert!(
-        recorded.history.had(number, &(start..if was_paused { end } else { start }), found.as_ref()),
-        "key {number}, started at store {start}, paused before load {pause_before} until store {end}: {:?}, of {:?}",
+        recorded.history.had(number, &between, found.as_ref()),
+        "between stores {between:?}, asked {how:?}: {:?}, of {:?}",
         found.map(|value| String::from_utf8_lossy(&value).into_owned()),
         recorded.history.0[number],
     );
-    was_paused
 }
 
-fn explore(plan: Plan) -> usize {
+fn scan(recorded: &Recorded, reader: &TableReader<Paused<'_>>, start: usize, pauses: &[Pause]) {
+    let how = (Question::Scan, pauses);
+    let mut met = HashSet::new();
+    let each = &mut |key: &[u8], value: &[u8]| {
+        let number = recorded.keys.iter().position(|known| known == key).expect("a key that was inserted");
+        assert!(met.insert(number), "a scan from store {start} on meets key {number} twice: {how:?}");
+        check(recorded, start..reader.region().now(), number, Some(value.to_vec()), &how);
+        true
+    };
+    reader.scan(each).expect("a scan");
+    let between = start..reader.region().now();
+    for number in 0..recorded.keys.len() {
+        assert!(
+            met.contains(&number) || !recorded.history.stood(number, &between),
+            "a scan between stores {between:?} misses key {number}: {how:?}",
+        );
+    }
+}
+
+/// Tries pauses of one question, and says how many.
+fn explore_question(recorded: &Recorded, start: usize, question: Question, random: &mut Random) -> usize {
+    // Near ends meet the commit in flight, far ones reuse.
+    let farthest = [12, 40, 80, 600, 3000][random.below(5)];
+    let end = |from: usize, random: &mut Random| {
+        let left = recorded.stores.len() - from;
+        if left == 0 { from } else { from + 1 + random.below(left.min(farthest)) }
+    };
+    let undisturbed = ask(recorded, start, &[], question).loads;
+    // A get of a short value is paused before each of its loads, what takes longer before some.
+    let step = 1 + undisturbed / 24;
+    let mut before_load = random.below(step);
+    let until = end(start, random);
+    let mut tried = 0;
+    loop {
+        let first = Pause { before_load, until };
+        let later = 1 + random.below(1 + undisturbed);
+        let second = Pause { before_load: before_load + later, until: end(until, random) };
+        if ask(recorded, start, &[first, second], question).pauses == 0 {
+            return tried;
+        }
+        tried += 1;
+        before_load += step;
+    }
+}
+
+fn explore(plan: Plan, questions: fn(usize, &mut Random) -> Question) -> usize {
     let recorded = record(plan);
     let mut random = Random(plan.seed);
     let mut tried = 0;
     for start in 0..recorded.stores.len() {
-        for _ in 0..4 {
-            // Near ends meet the commit in flight, far ones reuse.
-            let farthest = [12, 80, 600, 3000][random.below(4)];
-            let end = start + 1 + random.below((recorded.stores.len() - start).min(farthest));
-            let number = random.below(plan.keys);
-            let path = [Path::Straight, Path::Again][random.below(2)];
-            let mut pause_before = 0;
-            while get(&recorded, start..end, pause_before, number, path) {
-                pause_before += 1;
-                tried += 1;
-            }
-        }
+        tried += explore_question(&recorded, start, questions(plan.keys, &mut random), &mut random);
         let store = recorded.stores[start];
         recorded.image.store(store.word, store.new);
     }
     tried
 }
 
+const RANDOM: Plan =
+    Plan { seed: 0, keys: 3, before: 70, noted: 90, tides: false, long_words: 1, batch_commits: 1 };
+const CROWDED: Plan = Plan { keys: 24, ..RANDOM };
+const TIDES: Plan = Plan { keys: 60, before: 110, noted: 140, tides: true, ..RANDOM };
+const BATCHED_TIDES: Plan = Plan { batch_commits: 64, ..TIDES };
+/// Longer than what a scan copies with its bucket.
+const LONG: Plan = Plan { long_words: 160, noted: 20, ..RANDOM };
+
 #[test]
-fn a_reader_may_be_paused_anywhere() {
-    let random = Plan { seed: 0, keys: 3, before: 70, noted: 90, tides: false, batch_commits: 1 };
-    let tides = Plan { keys: 60, before: 110, noted: 140, tides: true, ..random };
-    let plans = [random, Plan { keys: 24, ..random }, tides, Plan { batch_commits: 64, ..tides }];
+fn a_get_may_be_paused_anywhere() {
     let mut tried = 0;
-    for seed in 0..10 {
-        for plan in plans {
-            tried += explore(Plan { seed, ..plan });
+    for seed in 0..6 * effort() as u64 {
+        for plan in [RANDOM, RANDOM, CROWDED, TIDES, BATCHED_TIDES] {
+            tried += explore(Plan { seed, ..plan }, |keys, random| match random.below(2) {
+                0 => Question::Get(random.below(keys)),
+                _ => Question::GetAgain(random.below(keys)),
+            });
         }
     }
     println!("set: {tried} interleavings of a get with its owner");
     assert!(tried > 100_000);
+}
+
+#[test]
+fn the_read_of_a_bequest_or_of_a_long_value_may_be_paused_anywhere() {
+    let mut tried = 0;
+    for seed in 0..3 * effort() as u64 {
+        tried += explore(Plan { seed, ..RANDOM }, |_, _| Question::Bequest);
+        tried += explore(Plan { seed, ..LONG }, |keys, random| match random.below(4) {
+            0 => Question::Bequest,
+            1 => Question::Get(random.below(keys)),
+            _ => Question::GetAgain(random.below(keys)),
+        });
+    }
+    println!("set: {tried} interleavings of bequests and long values with their owner");
+    assert!(tried > 10_000);
+}
+
+#[test]
+fn a_scan_may_be_paused_anywhere() {
+    let mut tried = 0;
+    for seed in 0..effort() as u64 {
+        for plan in [RANDOM, CROWDED, TIDES, BATCHED_TIDES, LONG] {
+            tried += explore(Plan { seed, ..plan }, |_, _| Question::Scan);
+        }
+    }
+    println!("set: {tried} interleavings of a scan with its owner");
+    assert!(tried > 10_000);
 }
