@@ -9,8 +9,11 @@
 //! | `full` | at the limit |
 //! | `large` | the largest and the smallest, and reads that take longer than the horizon rests |
 //! | `garbage` | whatever the bytes say, calls end, with an answer or an error |
+//! | `threads` | owner and readers at full speed |
 //! | `support` | what these share |
 //!
+//! Those that draw samples draw more with `HEIRLOOM_EFFORT=50`. That they would find a fault is shown by planting some: see
+//! `tests/faults` beside this crate.
 
 mod cuts;
 mod fencing;
@@ -20,3 +23,4 @@ mod large;
 mod model;
 mod pauses;
 mod support;
+mod threads;
