@@ -91,7 +91,11 @@ impl Entry {
     #[inline(always)]
     pub(super) fn read_small<R: Region>(region: &R, block: u64, key: &[u8]) -> Option<Self> {
         let first = region.load(block);
-        if first & 0xfff != key.len() as u64 || !region.equals(block + HEADER_WORDS, key) {
+        // A longer key's length would be taken for flags: 256 is LARGE.
+        if key.len() > SMALL_KEY_BYTES as usize
+            || first & 0xfff != key.len() as u64
+            || !region.equals(block + HEADER_WORDS, key)
+        {
             return None;
         }
         let second = region.load(block + 1);

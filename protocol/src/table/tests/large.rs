@@ -67,6 +67,34 @@ fn the_largest_and_the_smallest_keys_and_values() {
     assert_eq!(table::verify(&region).unwrap().entries, 0);
 }
 
+/// The length of a key of 256 bytes is also the flag of a large entry. Such a key that is equal to what stands in a large
+/// entry from its lengths on, and falls into its bucket with its tag, is another key all the same.
+#[test]
+fn a_key_like_the_bytes_of_a_large_entry_is_another_key() {
+    let region = new_table(1 << 20);
+    let mut writer = TableWriter::open(region, 0).unwrap();
+    let layout = *writer.reader().layout();
+    let value = bytes(5000, 1);
+    let (key, other) = (0..)
+        .map(|salt| {
+            let key = bytes(240, salt);
+            let lengths = 240_u64 << 32 | 5000;
+            let other = [&lengths.to_le_bytes()[..], &layout.hash(&key).to_le_bytes(), &key].concat();
+            (key, other)
+        })
+        .find(|(key, other)| {
+            let differ = layout.hash(key) ^ layout.hash(other);
+            differ >> 55 == 0 && differ & 3 == 0
+        })
+        .unwrap();
+    assert_eq!(other.len(), 256);
+    assert!(!writer.insert(&key, &value).unwrap());
+    assert_eq!(writer.reader().get(&other).unwrap(), None);
+    assert!(!writer.insert(&other, b"other").unwrap());
+    assert_eq!(writer.reader().get(&key).unwrap(), Some(value));
+    assert_eq!(writer.reader().get(&other).unwrap(), Some(b"other".to_vec()));
+}
+
 /// A region whose owner commits, and moves the horizon, each time that so many words were read.
 struct Busy {
     inner: Arc<HeapRegion>,
