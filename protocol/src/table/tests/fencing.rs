@@ -2,11 +2,12 @@
 //! by a panic goes on as an heir would.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::support::{Frail, new_table};
-use crate::region::{HeapRegion, Region};
+use crate::region::{HeapRegion, OutOfMemory, Region};
 use crate::table::layout::{APPLIED, COMMITTED, HORIZON};
 use crate::table::{self, MIN_BYTES, OpenError, TableReader, TableWriter, WriteError};
 
@@ -63,6 +64,37 @@ fn a_handle_of_an_old_epoch_stores_nothing() {
     stores_nothing(&old_region, &mut old);
     assert_eq!(heap.load(HORIZON), horizon, "the horizon never goes back");
     table::verify(&heap).unwrap();
+}
+
+/// A region whose table gets another owner while this one waits for memory.
+struct TakenAway(Arc<HeapRegion>);
+
+impl Region for TakenAway {
+    fn words(&self) -> u64 {
+        self.0.words()
+    }
+
+    fn load(&self, word: u64) -> u64 {
+        self.0.load(word)
+    }
+
+    fn store(&self, word: u64, value: u64) {
+        self.0.store(word, value);
+    }
+
+    fn make_present(&self, words: Range<u64>) -> Result<(), OutOfMemory> {
+        // It is asked more than once, and an epoch begins once.
+        let _ = table::begin_epoch(&self.0, 1);
+        self.0.make_present(words)
+    }
+}
+
+#[test]
+fn a_commit_that_is_prepared_when_the_epoch_ends_is_not_made() {
+    let heap = new_table(MIN_BYTES);
+    let mut old = TableWriter::open(TakenAway(heap.clone()), 0).unwrap();
+    assert_eq!(old.insert(b"k", b"stale"), Err(WriteError::Fenced { handle: 0, table: 1 }));
+    assert_eq!(heap.load(COMMITTED), 0);
 }
 
 /// The old owner survived a panic in its commit; meanwhile the table has another owner, which is in the middle of a
