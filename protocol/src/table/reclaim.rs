@@ -29,10 +29,10 @@ impl<R: Region> TableWriter<R> {
         }
     }
 
-    /// Makes what waits reusable; false where nothing waits. For a write that found no memory.
+    /// Makes what waits reusable; false where nothing waits. For a write that found no memory, with what
+    /// [`TableWriter::horizon_lags`] said then.
     #[cold]
-    pub(super) fn make_room(&mut self) -> bool {
-        let lagged = self.horizon_lags();
+    pub(super) fn make_room(&mut self, lagged: bool) -> bool {
         self.move_horizon();
         let swept = (0..SWEEP_WHEN_SHORT).take_while(|_| self.sweep()).count();
         if swept > 0 {

@@ -159,10 +159,12 @@ impl<R: Region> TableWriter<R> {
                     return Ok((done, version));
                 }
                 Err(error) => {
+                    // Asked before the stage is abandoned, which forgets it.
+                    let lags = self.horizon_lags();
                     self.abandon();
                     let short = matches!(error, WriteError::TableFull { .. } | WriteError::OutOfMemory(_));
                     tries = tries.saturating_sub(1);
-                    if !short || tries == 0 || !self.make_room() {
+                    if !short || tries == 0 || !self.make_room(lags) {
                         return Err(error);
                     }
                 }

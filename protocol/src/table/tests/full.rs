@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::support::new_table;
+use super::support::{Frail, new_table};
 use crate::region::{HeapRegion, Region};
 use crate::table::bucket::{BUCKET_WORDS, SLOTS};
 use crate::table::class::{SPAN_UNITS, Unit};
@@ -11,7 +11,7 @@ use crate::table::index::MAX_CHAIN;
 use crate::table::{self, MIN_BYTES, TableOptions, TableWriter, WriteError};
 
 /// Inserts until the table is full, and says how many there were.
-fn fill(writer: &mut TableWriter<Arc<HeapRegion>>, first: u64, value: &[u8]) -> u64 {
+fn fill<R: Region>(writer: &mut TableWriter<R>, first: u64, value: &[u8]) -> u64 {
     for number in first.. {
         match writer.insert(&number.to_le_bytes(), value) {
             Ok(_) => {}
@@ -104,6 +104,22 @@ fn a_write_that_cannot_fit_gives_up() {
     assert!(writer.version() - version <= 2 * count, "more commits than there was to reclaim");
     let report = table::verify(&region).unwrap();
     assert_eq!((report.entries, report.removed), (0, 0));
+}
+
+/// A refused write costs about the same in a table of any size: it is not tried again where nothing could be reclaimed.
+#[test]
+fn a_write_is_refused_at_once_where_nothing_can_be_reclaimed() {
+    for max_bytes in [MIN_BYTES, 8 << 20] {
+        let region = Arc::new(Frail::new(new_table(max_bytes)));
+        let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+        let count = fill(&mut writer, 0, &[7; 2000]);
+        for number in count..count + 3 {
+            region.allow_loads(3000);
+            let refused = writer.insert(&number.to_le_bytes(), &[7; 2000]);
+            assert!(matches!(refused, Err(WriteError::TableFull { .. })), "{refused:?}");
+            region.allow_loads(u64::MAX);
+        }
+    }
 }
 
 /// A chain as long as readers follow is not made longer: the key in the bucket after it would never be found again.
