@@ -170,6 +170,50 @@ fn queues_that_bite_their_tail_end() {
     assert!(tried >= 2, "the image has {tried} queues of more than one");
 }
 
+/// A log that no owner wrote is refused, and nothing of it is stored (R2).
+#[test]
+fn a_log_that_no_owner_wrote_is_not_applied() {
+    let whole = image();
+    let layout = Layout::read(&whole).unwrap();
+    let (committed, log) = (whole.load(COMMITTED) + 1, layout.log.start);
+    let with_log = |version: u64, count: u64, pairs: &[(u64, u64)]| {
+        let region = garbled(HeapRegion::from_words(&whole.to_words()));
+        let store = |word, value| region.inner.store(word, value);
+        store(COMMITTED, committed);
+        store(log, version);
+        store(log + 1, count);
+        for (at, (word, value)) in (log + 2..).step_by(2).zip(pairs) {
+            store(at, *word);
+            store(at + 1, *value);
+        }
+        region
+    };
+    let is_refused = |region: Garbled, what: &str| {
+        assert!(matches!(table::recover(&region), Err(OpenError::Corrupt(_))), "{what}");
+        assert_eq!(region.stores(), 0, "{what}: something was stored");
+    };
+    let good = (COUNTS, whole.load(COUNTS));
+    assert!(table::recover(&with_log(committed, 1, &[good])).is_ok());
+    is_refused(with_log(committed + 1, 1, &[good]), "a log of another version");
+    is_refused(with_log(committed, u64::MAX, &[good]), "a log longer than its area");
+    is_refused(with_log(committed, layout.log.words / 2, &[good]), "a log a little longer than its area");
+    let outside = [
+        0,
+        COMMITTED,
+        APPLIED,
+        HORIZON,
+        LOG_PRESENT,
+        EPOCH,
+        layout.spans.start,
+        log,
+        layout.arena.end(),
+        u64::MAX,
+    ];
+    for word in outside {
+        is_refused(with_log(committed, 2, &[good, (word, 1)]), &format!("a log that names word {word}"));
+    }
+}
+
 /// A write that finds the table full reclaims what waits. Where that never ends, the write does all the same.
 #[test]
 fn a_full_table_whose_removed_entries_never_end_refuses_a_write() {
