@@ -119,6 +119,16 @@ struct Recorded {
     history: History,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Course {
+    /// Keys come and go at random.
+    Random,
+    /// They come until all are there and go until none is, so that the index grows and shrinks.
+    Tides,
+    /// The index grows and shrinks again before the horizon moves.
+    Turns,
+}
+
 /// What an owner does while its stores are noted.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
@@ -128,9 +138,7 @@ struct Plan {
     /// Operations before the stores are noted, and while they are.
     before: usize,
     noted: usize,
-    /// Whether keys come until all are there and go until none is, so that the index grows and shrinks; else they
-    /// come and go at random.
-    tides: bool,
+    course: Course,
     /// How many words longer every other value is.
     long_words: usize,
     batch_commits: u64,
@@ -149,32 +157,76 @@ fn record(plan: Plan) -> Recorded {
     let image = HeapRegion::new(live.words());
     let mut stores = Vec::new();
     for operation in 0..plan.before + plan.noted {
-        let (tide, step) = (operation / plan.keys, operation % plan.keys);
-        let mut number = if plan.tides { step } else { random.below(plan.keys) };
-        let mut value = if plan.tides { tide % 2 == 0 } else { random.below(10) < 6 }.then(|| {
-            format!("{operation:04}-{number:03}").repeat(1 + operation % 2 * plan.long_words).into_bytes()
-        });
+        if plan.course == Course::Turns && [0, EMPTY].contains(&(operation % TURN)) {
+            writer.move_horizon();
+        }
         let start = stores.len();
-        if operation % 9 == 8 {
-            number = plan.keys;
-            value.get_or_insert_default();
-        }
-        match (&value, keys.get(number)) {
-            (Some(value), Some(key)) => assert!(writer.insert(key, value).is_ok()),
-            (None, Some(key)) => assert!(writer.remove(key).is_ok()),
-            (value, None) => writer.bequeath(value.as_ref().unwrap()).unwrap(),
-        }
+        let writes = writes(plan, operation, &mut random);
+        carry_out(&mut writer, &keys, &writes);
         if operation < plan.before {
             for store in live.take() {
                 image.store(store.word, store.new);
             }
-            changes[number] = vec![Change { stores: 0..0, value }];
         } else {
             stores.extend(live.take());
+        }
+        for (number, value) in writes {
+            if operation < plan.before {
+                changes[number].clear();
+            }
             changes[number].push(Change { stores: start..stores.len(), value });
         }
     }
     Recorded { image, stores, keys, history: History(changes) }
+}
+
+/// A turn of the index: some keys stand throughout, some come and go and leave their slots behind, and then a few more
+/// come at once, so that a bucket splits; while those that stand are overwritten, the slots are emptied, until it merges.
+const STAYING: usize = 4;
+const COMING: usize = 16;
+const LATE: usize = 3;
+const FULL: usize = STAYING + COMING;
+const EMPTY: usize = FULL + COMING;
+const TURN: usize = EMPTY + 1 + 12 + LATE;
+
+/// What an operation writes; the number after the last key's is the bequest's.
+fn writes(plan: Plan, operation: usize, random: &mut Random) -> Vec<(usize, Option<Vec<u8>>)> {
+    let value = |number: usize| {
+        let length = 1 + operation % 2 * plan.long_words;
+        Some(format!("{operation:04}-{number:03}").repeat(length).into_bytes())
+    };
+    let (number, stands) = match plan.course {
+        Course::Turns => match operation % TURN {
+            step @ 0..FULL => (step, true),
+            step @ FULL..EMPTY => (step - FULL + STAYING, false),
+            EMPTY => return (FULL..FULL + LATE).map(|number| (number, value(number))).collect(),
+            step if step < TURN - LATE => (step % STAYING, true),
+            step => (step - (TURN - LATE) + FULL, false),
+        },
+        _ if operation % 9 == 8 => (plan.keys, true),
+        Course::Random => (random.below(plan.keys), random.below(10) < 6),
+        Course::Tides => (operation % plan.keys, (operation / plan.keys).is_multiple_of(2)),
+    };
+    vec![(number, if stands { value(number) } else { None })]
+}
+
+fn carry_out(
+    writer: &mut TableWriter<Arc<RecordingRegion<HeapRegion>>>,
+    keys: &[Vec<u8>],
+    writes: &[(usize, Option<Vec<u8>>)],
+) {
+    match writes {
+        [(number, Some(value))] if *number == keys.len() => writer.bequeath(value).unwrap(),
+        [(number, Some(value))] => assert!(writer.insert(&keys[*number], value).is_ok()),
+        [(number, None)] => assert!(writer.remove(&keys[*number]).is_ok()),
+        several => {
+            let mut transaction = writer.transaction();
+            for (number, value) in several {
+                transaction.insert(&keys[*number], value.as_ref().unwrap()).unwrap();
+            }
+            transaction.commit().unwrap();
+        }
+    }
 }
 
 fn choose_keys(writer: &TableWriter<Arc<RecordingRegion<HeapRegion>>>, count: usize) -> Vec<Vec<u8>> {
@@ -307,10 +359,18 @@ fn explore(plan: Plan, questions: fn(usize, &mut Random) -> Question) -> usize {
 }
 
 const RANDOM: Plan =
-    Plan { seed: 0, keys: 3, before: 70, noted: 90, tides: false, long_words: 1, batch_commits: 1 };
+    Plan { seed: 0, keys: 3, before: 70, noted: 90, course: Course::Random, long_words: 1, batch_commits: 1 };
 const CROWDED: Plan = Plan { keys: 24, ..RANDOM };
-const TIDES: Plan = Plan { keys: 60, before: 110, noted: 140, tides: true, ..RANDOM };
+const TIDES: Plan = Plan { keys: 60, before: 110, noted: 140, course: Course::Tides, ..RANDOM };
 const BATCHED_TIDES: Plan = Plan { batch_commits: 64, ..TIDES };
+const TURNS: Plan = Plan {
+    keys: FULL + LATE,
+    before: 20,
+    noted: 2 * TURN,
+    course: Course::Turns,
+    batch_commits: 10_000,
+    ..RANDOM
+};
 /// Longer than what a scan copies with its bucket.
 const LONG: Plan = Plan { long_words: 160, noted: 20, ..RANDOM };
 
@@ -318,7 +378,7 @@ const LONG: Plan = Plan { long_words: 160, noted: 20, ..RANDOM };
 fn a_get_may_be_paused_anywhere() {
     let mut tried = 0;
     for seed in 0..6 * effort() as u64 {
-        for plan in [RANDOM, RANDOM, CROWDED, TIDES, BATCHED_TIDES] {
+        for plan in [RANDOM, RANDOM, CROWDED, TIDES, BATCHED_TIDES, TURNS] {
             tried += explore(Plan { seed, ..plan }, |keys, random| match random.below(2) {
                 0 => Question::Get(random.below(keys)),
                 _ => Question::GetAgain(random.below(keys)),
@@ -348,7 +408,7 @@ fn the_read_of_a_bequest_or_of_a_long_value_may_be_paused_anywhere() {
 fn a_scan_may_be_paused_anywhere() {
     let mut tried = 0;
     for seed in 0..effort() as u64 {
-        for plan in [RANDOM, CROWDED, TIDES, BATCHED_TIDES, LONG] {
+        for plan in [RANDOM, CROWDED, TIDES, BATCHED_TIDES, TURNS, LONG] {
             tried += explore(Plan { seed, ..plan }, |_, _| Question::Scan);
         }
     }
