@@ -157,8 +157,8 @@ pub(crate) enum TransactionHandle<'w> {
 
 impl TransactionHandle<'_> {
     #[inline]
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        on_either!(self, transaction => transaction.get(key))
+    pub(crate) fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, ReadError> {
+        on_either!(self, transaction => transaction.get_into(key, value))
     }
 
     #[inline]

@@ -55,10 +55,11 @@ impl<'w, K: Key + ?Sized, V: Value + ?Sized> Transaction<'w, K, V> {
         Q: Key + ?Sized,
     {
         let table = self.ownership.table();
-        let buffers = self.buffers.cleared();
-        key.encode_key(&mut buffers.key).map_err(|error| ReadError::codec(table, error))?;
-        let value = self.engine.get(&buffers.key).map_err(|error| ReadError::from_engine(table, error))?;
-        value.map(|bytes| V::decode_value(&bytes)).transpose().map_err(|error| ReadError::codec(table, error))
+        let Scratch { key: encoded, value } = self.buffers.cleared();
+        key.encode_key(encoded).map_err(|error| ReadError::codec(table, error))?;
+        let found =
+            self.engine.get_into(encoded, value).map_err(|error| ReadError::from_engine(table, error))?;
+        found.then(|| V::decode_value(value)).transpose().map_err(|error| ReadError::codec(table, error))
     }
 
     /// Inserts or overwrites.
@@ -103,10 +104,18 @@ impl<'w, K: Key + ?Sized, V: Value + ?Sized> Transaction<'w, K, V> {
         K: Borrow<Q>,
         Q: Key + ?Sized,
     {
-        match change(self.get(key)?) {
-            Some(value) => self.insert(key, value.borrow()),
-            None => self.remove(key),
-        }
+        let changed = change(self.get(key)?);
+        // The key is still there, encoded.
+        let Scratch { key, value: encoded } = &mut *self.buffers;
+        encoded.clear();
+        let done = match changed {
+            Some(value) => {
+                V::encode_value(value.borrow(), encoded).map_err(|error| self.ownership.codec(error))?;
+                self.engine.insert(key, encoded)
+            }
+            None => self.engine.remove(key),
+        };
+        done.map_err(|error| self.ownership.refused(error))
     }
 
     /// Leaves `bequest` for the heir, committed with the writes. It replaces the one before.

@@ -54,9 +54,14 @@ struct Write {
 
 /// Up to this many writes, looking through them is cheaper than hashing.
 const FEW: usize = 8;
+/// Buffers longer than this are given back after the transaction that needed them.
+const KEPT_BYTES: usize = 1 << 20;
 
 impl Draft {
     fn clear(&mut self) {
+        if self.bytes.capacity() > KEPT_BYTES {
+            *self = Self::default();
+        }
         self.writes.clear();
         self.bytes.clear();
         self.bequest = None;
