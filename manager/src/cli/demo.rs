@@ -68,7 +68,7 @@ struct RoleOptions {
 }
 
 pub(super) fn run(args: Args) -> Outcome {
-    logging::start("warn");
+    let _logging = logging::start("warn");
     let options = demo::Options { stream: args.stream.into(), kills: args.kills, seed: args.seed };
     let outcome = demo::run(&options)?;
     print(if args.json { &outcome.json } else { &outcome.page })?;
@@ -76,7 +76,7 @@ pub(super) fn run(args: Args) -> Outcome {
 }
 
 pub(super) fn run_role(args: RoleArgs, socket: Option<PathBuf>) -> Outcome {
-    logging::start("info");
+    let _logging = logging::start("info");
     match args.role {
         Role::Worker(role) => demo::run_worker(&role.stream.into(), &role.notes),
         Role::Reader(role) => {

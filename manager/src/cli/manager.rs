@@ -13,7 +13,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, socket: Option<PathBuf>) -> Outcome {
-    logging::start("info");
+    let _logging = logging::start("info");
     let config = check::load(&args.config)?;
     let socket = socket.or_else(|| config.supervisor.socket.clone()).unwrap_or_else(default_socket);
     Ok(crate::manager::run(&config, &socket)?)

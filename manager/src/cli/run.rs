@@ -13,7 +13,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, socket: Option<PathBuf>) -> Outcome {
     let config = check::load(&args.file)?;
-    logging::start("info");
+    let _logging = logging::start("info");
     let mut options = Options::new(&config)?;
     options.socket = socket;
     Ok(supervisor::run(&config, &options)?)
