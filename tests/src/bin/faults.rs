@@ -1,0 +1,255 @@
+//! Plants faults in the table engine, one at a time, and fails unless a test fails for each: `cargo run -p
+//! heirloom-tests --bin faults [PART OF A NAME] [--survey]`.
+//!
+//! It works in a copy of the source tree, in a temporary folder that goes away with it. All faults are planted at once, each
+//! behind a question that an environment variable answers, so that the engine is built once; then the tests that the list
+//! (`tests/faults/engine.toml`) names for a fault run with it, each in a process of its own, which is killed where it does not
+//! end. Before, the same tests must pass without a fault.
+//!
+//! With `--survey`, all tests of the engine run with each fault, and those that fail are said: for the list, when a
+//! fault or a test is new. It takes some minutes; the check of the list takes two or three.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+use std::{env, error, fs, io};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::Deserialize;
+
+type Outcome<T> = Result<T, Box<dyn error::Error>>;
+
+/// The environment variable with the number of the fault that is there in this process.
+const PLANTED: &str = "HEIRLOOM_PLANTED";
+const ENGINE: &str = "protocol/src/table";
+/// A test that takes longer does not end. The longest takes some ten seconds.
+const MOST_SECONDS: u64 = 180;
+
+/// What is asked at the place of each fault.
+const QUESTION: &str = r#"
+pub(crate) fn planted(fault: usize) -> bool {
+    static PLANTED: std::sync::LazyLock<usize> = std::sync::LazyLock::new(|| {
+        std::env::var("HEIRLOOM_PLANTED").map_or(0, |fault| fault.parse().expect("the number of a fault"))
+    });
+    *PLANTED == fault
+}
+"#;
+
+#[derive(Deserialize)]
+struct List {
+    fault: Vec<Fault>,
+}
+
+#[derive(Deserialize)]
+struct Fault {
+    name: String,
+    rule: String,
+    caught_by: Vec<String>,
+    edit: Vec<Edit>,
+}
+
+#[derive(Deserialize)]
+struct Edit {
+    file: String,
+    within: Option<String>,
+    old: String,
+    new: String,
+}
+
+/// A place in a file, and the faults there.
+struct Place<'a> {
+    file: &'a str,
+    start: usize,
+    old: &'a str,
+    /// Number of the fault, counted from one, and the text.
+    new: Vec<(usize, &'a str)>,
+}
+
+fn main() -> ExitCode {
+    let (options, names): (Vec<String>, Vec<String>) =
+        env::args().skip(1).partition(|argument| argument.starts_with("--"));
+    match run(names.first().map_or("", String::as_str), options == ["--survey"]) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("faults: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// False where a fault was not caught.
+fn run(part_of_name: &str, survey: bool) -> Outcome<bool> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("this package is in a workspace")?;
+    let list: List = toml::from_str(&fs::read_to_string(source.join("tests/faults/engine.toml"))?)?;
+    let copy = tempfile::tempdir()?;
+    copy_tree(source, copy.path())?;
+    plant(&list.fault, &copy.path().join(ENGINE))?;
+    let lib = copy.path().join("protocol/src/lib.rs");
+    fs::write(&lib, fs::read_to_string(&lib)? + QUESTION)?;
+    let tests = Tests { program: build(copy.path())?, folder: copy.path().join("protocol") };
+
+    let chosen: Vec<(usize, &Fault)> =
+        (1..).zip(&list.fault).filter(|(_, fault)| fault.name.contains(part_of_name)).collect();
+    let named: BTreeSet<&String> = chosen.iter().flat_map(|(_, fault)| &fault.caught_by).collect();
+    for test in named {
+        if !tests.passes(0, test)? {
+            return Err(format!("without a fault, {test} fails, or there is no such test").into());
+        }
+    }
+    let mut all_caught = true;
+    for (number, fault) in &chosen {
+        if survey {
+            println!("{}: {}", fault.name, tests.that_fail(*number)?.join(", "));
+            continue;
+        }
+        let mut missed_by = Vec::new();
+        for test in &fault.caught_by {
+            if tests.passes(*number, test)? {
+                missed_by.push(test.as_str());
+            }
+        }
+        let caught = missed_by.is_empty() && !fault.caught_by.is_empty();
+        all_caught &= caught;
+        match caught {
+            true => println!("caught: {} ({})", fault.name, fault.rule),
+            false => println!("NOT CAUGHT: {} ({}): {}", fault.name, fault.rule, missed_by.join(", ")),
+        }
+    }
+    println!("{} faults", chosen.len());
+    Ok(all_caught)
+}
+
+/// Copies what belongs to the source tree, committed or not.
+fn copy_tree(source: &Path, copy: &Path) -> Outcome<()> {
+    let listed = Command::new("git")
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(source)
+        .output()?;
+    for file in String::from_utf8(listed.stdout)?.split_terminator('\0') {
+        let to = copy.join(file);
+        fs::create_dir_all(to.parent().unwrap_or(copy))?;
+        match fs::copy(source.join(file), to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Plants all faults in the files of a folder, each behind the question whether it is there.
+fn plant(faults: &[Fault], folder: &Path) -> Outcome<()> {
+    let mut places: Vec<Place<'_>> = Vec::new();
+    for (number, fault) in (1..).zip(faults) {
+        for edit in &fault.edit {
+            let start = find(edit, &fs::read_to_string(folder.join(&edit.file))?)
+                .ok_or_else(|| format!("{}: {:?} is not in {} once", fault.name, edit.old, edit.file))?;
+            match places.iter_mut().find(|place| place.file == edit.file && place.start == start) {
+                Some(place) => place.new.push((number, &edit.new)),
+                None => places.push(Place {
+                    file: &edit.file,
+                    start,
+                    old: &edit.old,
+                    new: vec![(number, &edit.new)],
+                }),
+            }
+        }
+    }
+    // From the end of each file to its start, so that no place moves before its turn.
+    places.sort_by_key(|place| std::cmp::Reverse(place.start));
+    for place in places {
+        let file = folder.join(place.file);
+        let mut text = fs::read_to_string(&file)?;
+        text.replace_range(place.start..place.start + place.old.len(), &alternatives(&place));
+        fs::write(file, text)?;
+    }
+    Ok(())
+}
+
+fn find(edit: &Edit, text: &str) -> Option<usize> {
+    let once = |text: &str, part: &str| text.find(part).filter(|start| text.rfind(part) == Some(*start));
+    let within = edit.within.as_ref().unwrap_or(&edit.old);
+    Some(once(text, within)? + once(within, &edit.old)?)
+}
+
+/// Statements end in a semicolon or a brace; all else is an expression.
+fn alternatives(place: &Place<'_>) -> String {
+    let mut text = String::new();
+    for (number, new) in &place.new {
+        text += &format!("if crate::planted({number}) {{ {new} }} else ");
+    }
+    text += &format!("{{ {} }}", place.old);
+    if place.old.ends_with([';', '}']) { text } else { format!("({text})") }
+}
+
+/// Builds the unit tests, and says where they are.
+fn build(copy: &Path) -> Outcome<PathBuf> {
+    #[derive(Deserialize)]
+    struct Message {
+        executable: Option<PathBuf>,
+    }
+    let built = Command::new("cargo")
+        .args(["test", "-p", "heirloom-protocol", "--lib", "--no-run", "--message-format=json"])
+        .current_dir(copy)
+        .env("CARGO_TARGET_DIR", copy.join("target"))
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !built.status.success() {
+        return Err("the engine does not compile with the faults in it".into());
+    }
+    let messages = String::from_utf8(built.stdout)?;
+    let mut programs =
+        messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable);
+    Ok(programs.next_back().ok_or("cargo built no tests")?)
+}
+
+/// The engine's unit tests, with all the faults in them.
+struct Tests {
+    program: PathBuf,
+    folder: PathBuf,
+}
+
+impl Tests {
+    /// Whether one test passes with a fault (0: without one).
+    fn passes(&self, fault: usize, test: &str) -> Outcome<bool> {
+        let report = self.run(fault, &["--exact", &format!("table::tests::{test}")])?;
+        Ok(report.contains("test result: ok. 1 passed"))
+    }
+
+    /// All tests that fail with a fault. Where one ends the process or does not end, only it is said, and what failed before.
+    fn that_fail(&self, fault: usize) -> Outcome<Vec<String>> {
+        let report = self.run(fault, &["table::tests::"])?;
+        let results = report.lines().filter_map(|line| line.strip_prefix("test table::tests::"));
+        let failed = results.filter_map(|line| Some(line.strip_suffix(" ... FAILED")?.to_owned()));
+        let ended = report.contains("test result:");
+        Ok(failed.chain((!ended).then(|| "(the process did not end, or was ended)".to_owned())).collect())
+    }
+
+    /// What they say; less of it where they do not end and are killed.
+    fn run(&self, fault: usize, arguments: &[&str]) -> Outcome<String> {
+        let process = Command::new(&self.program)
+            .args(arguments)
+            .current_dir(&self.folder)
+            .env(PLANTED, fault.to_string())
+            .env("RUST_BACKTRACE", "0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let process_id = Pid::from_raw(process.id().try_into()?).ok_or("a process has an id")?;
+        let handle = pidfd_open(process_id, PidfdFlags::empty())?;
+        let (done, waiting) = std::sync::mpsc::channel::<()>();
+        let watch = std::thread::spawn(move || {
+            let ended = waiting.recv_timeout(Duration::from_secs(MOST_SECONDS));
+            if ended == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                // Where it has ended just now, there is nobody to be killed.
+                let _ = pidfd_send_signal(handle, Signal::KILL);
+            }
+        });
+        let output = process.wait_with_output();
+        drop(done);
+        watch.join().expect("the watch only waits");
+        Ok(String::from_utf8_lossy(&output?.stdout).into_owned())
+    }
+}
