@@ -107,14 +107,20 @@ impl<R: Region> TableReader<R> {
         let start = value.len();
         let hash = self.layout.hash(key);
         let horizon = self.region.load(HORIZON);
-        // The straight path: found and intact. All else is out of line.
-        if let Ok(root) = self.layout.root(&self.region)
-            && let Ok(Some(found)) = self.layout.find(&self.region, &self.region, root, hash, key)
-            && !found.entry.is_removed()
-            && self.copy_value(found.block, &found.entry, value)
-            && self.stands(horizon)
-        {
-            return Ok(true);
+        // The straight path: found, or not there, and undisturbed. All else is out of line.
+        let root = self.layout.root(&self.region);
+        match root.and_then(|root| self.layout.find(&self.region, &self.region, root, hash, key)) {
+            Ok(Some(found))
+                if !found.entry.is_removed()
+                    && self.copy_value(found.block, &found.entry, value)
+                    && self.stands(horizon) =>
+            {
+                return Ok(true);
+            }
+            Ok(None) if self.stands(horizon) && self.layout.still_finds(&self.region, root, hash, false) => {
+                return Ok(false);
+            }
+            _ => {}
         }
         value.truncate(start);
         self.get_again(key, hash, value)
