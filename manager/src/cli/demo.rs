@@ -54,17 +54,16 @@ pub(super) struct RoleArgs {
 
 #[derive(Debug, Subcommand)]
 enum Role {
-    Worker(RoleOptions),
-    Reader(RoleOptions),
-}
-
-#[derive(Debug, clap::Args)]
-struct RoleOptions {
-    #[command(flatten)]
-    stream: StreamArgs,
-
-    #[arg(long)]
-    notes: PathBuf,
+    Worker {
+        #[command(flatten)]
+        stream: StreamArgs,
+        #[arg(long)]
+        notes: PathBuf,
+    },
+    Reader {
+        #[arg(long)]
+        notes: PathBuf,
+    },
 }
 
 pub(super) fn run(args: Args) -> Outcome {
@@ -78,10 +77,10 @@ pub(super) fn run(args: Args) -> Outcome {
 pub(super) fn run_role(args: RoleArgs, socket: Option<PathBuf>) -> Outcome {
     let _logging = logging::start("info");
     match args.role {
-        Role::Worker(role) => demo::run_worker(&role.stream.into(), &role.notes),
-        Role::Reader(role) => {
+        Role::Worker { stream, notes } => demo::run_worker(&stream.into(), &notes),
+        Role::Reader { notes } => {
             let socket = socket.ok_or("a reader needs to be told its socket")?;
-            demo::run_reader(&socket, &role.stream.into(), &role.notes)
+            demo::run_reader(&socket, &notes)
         }
     }
 }

@@ -64,6 +64,13 @@ pub(super) fn exotic_cars() -> impl Iterator<Item = (MakeOfYear, String)> {
     })
 }
 
+/// Every car that table `sales` may come to hold.
+pub(super) fn every_exotic_car() -> impl Iterator<Item = Car> {
+    exotic_cars().flat_map(|(make, models)| {
+        models.lines().map(|model| Car::new(make.year, &make.make, model)).collect::<Vec<_>>()
+    })
+}
+
 /// Whether the bytes of a value of table `exotic_cars` name that model.
 pub(super) fn has_model(models: &[u8], model: &str) -> bool {
     models.split(|byte| *byte == b'\n').any(|line| line == model.as_bytes())

@@ -1,6 +1,6 @@
 //! What must be in the table in the end, worked out by arithmetic on the stream and not by counting along.
 
-use super::cars::{Car, exotic_cars};
+use super::cars::{Car, every_exotic_car};
 use super::stream::Stream;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,11 +23,7 @@ pub(super) struct Tally {
 
 impl Expectation {
     pub(super) fn of(stream: &Stream) -> Self {
-        let exotic: BTreeSet<Car> = exotic_cars()
-            .flat_map(|(make, models)| {
-                models.lines().map(|model| Car::new(make.year, &make.make, model)).collect::<Vec<_>>()
-            })
-            .collect();
+        let exotic: BTreeSet<Car> = every_exotic_car().collect();
         let lines = stream.lines().len() as u64;
         let (rounds, rest) = (stream.events() / lines.max(1), stream.events() % lines.max(1));
         let mut tallies = BTreeMap::<Car, Tally>::new();
@@ -70,6 +66,7 @@ impl Expectation {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cars::exotic_cars;
     use super::*;
 
     /// The same, by going through the stream event by event.

@@ -135,10 +135,8 @@ pub(crate) fn run_worker(options: &StreamOptions, notes: &Path) -> Result<(), Fa
 ///
 /// # Errors
 /// What ended it, for a person.
-pub(crate) fn run_reader(socket: &Path, options: &StreamOptions, notes: &Path) -> Result<(), Failure> {
-    let expectation = Expectation::of(&stream(options)?);
-    let cars: Vec<_> = expectation.tallies().keys().cloned().collect();
-    reader::run(socket, &cars, notes)
+pub(crate) fn run_reader(socket: &Path, notes: &Path) -> Result<(), Failure> {
+    reader::run(socket, notes)
 }
 
 fn stream(options: &StreamOptions) -> Result<Stream, Failure> {

@@ -125,7 +125,7 @@ back_off = {{ first = "1ms", most = "10ms" }}
     /// Starts the process that reads without a pause.
     pub(super) fn start_reader(&mut self) -> Result<(), Failure> {
         let mut command = self.command("demo-role", "reader.log")?;
-        command.arg("reader").args(&self.stream).arg("--notes").arg(self.file("notes"));
+        command.arg("reader").arg("--notes").arg(self.file("notes"));
         self.reader = Some(command.spawn()?);
         Ok(())
     }
