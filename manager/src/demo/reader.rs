@@ -1,7 +1,7 @@
-//! The reader of the demonstration: a process that reads table `sales` without a pause, through every death of its
-//! owner, and checks that each value it gets is one that was once written, whole.
+//! The reader of the demonstration: a process that reads both tables without a pause, through every death of the owner of
+//! one of them, and checks that each value it gets is one that was once written, whole.
 
-use super::cars::{Car, Total, every_exotic_car};
+use super::cars::{Car, MakeOfYear, Models, Total, every_exotic_car, has_model};
 use super::notes::{Notes, Reads};
 use super::shared;
 use heirloom_worker::{Client, Reader};
@@ -16,7 +16,7 @@ const ROUNDS_PER_NOTE: u32 = 8;
 pub(super) fn run(socket: &Path, notes: &Path) -> Result<(), Box<dyn Error>> {
     let notes = Notes::new(shared::open_writable(notes)?);
     let client = Client::connect(socket)?;
-    let sales: Reader<Car, Total> = client.reader("sales")?;
+    let tables = Tables { sales: client.reader("sales")?, exotic_cars: client.reader("exotic_cars")? };
     let mut watched: Vec<Watched> = every_exotic_car().map(Watched::new).collect();
     let mut reads = Reads::default();
     while !notes.stop_wanted() {
@@ -25,7 +25,7 @@ pub(super) fn run(socket: &Path, notes: &Path) -> Result<(), Box<dyn Error>> {
             let before = notes.ownerless_since();
             let count = reads.reads;
             for car in &mut watched {
-                car.read(&sales, &mut reads);
+                car.read(&tables, &mut reads);
             }
             if before.is_some() && before == notes.ownerless_since() {
                 reads.ownerless += reads.reads - count;
@@ -39,26 +39,50 @@ pub(super) fn run(socket: &Path, notes: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+struct Tables {
+    sales: Reader<Car, Total>,
+    exotic_cars: Reader<MakeOfYear, Models>,
+}
+
 /// A car, and what was last read of it.
 struct Watched {
     car: Car,
+    make: MakeOfYear,
     stamp: u64,
     last: Total,
+    /// What was read last of its make; the memory is used again for each read.
+    models: Vec<u8>,
 }
 
 impl Watched {
     fn new(car: Car) -> Self {
-        Self { stamp: car.stamp(), car, last: Total::default() }
+        Self { make: car.make_of_year(), stamp: car.stamp(), car, last: Total::default(), models: Vec::new() }
     }
 
-    /// A value is torn when it is not whole, and also when it is older than one that was read before.
-    fn read(&mut self, sales: &Reader<Car, Total>, reads: &mut Reads) {
+    fn read(&mut self, tables: &Tables, reads: &mut Reads) {
+        self.read_sales(&tables.sales, reads);
+        self.read_make(&tables.exotic_cars, reads);
+    }
+
+    /// A total is torn when it is not whole, and also when it is older than one that was read before.
+    fn read_sales(&mut self, sales: &Reader<Car, Total>, reads: &mut Reads) {
         reads.reads += 1;
         match sales.get(&self.car) {
             Ok(Some(total)) if total.is_whole(self.stamp) && total.count >= self.last.count => {
                 self.last = total
             }
             Ok(None) if self.last.count == 0 => {}
+            Ok(_) => reads.torn += 1,
+            Err(_) => reads.failed += 1,
+        }
+    }
+
+    /// The models of a make never change.
+    fn read_make(&mut self, exotic_cars: &Reader<MakeOfYear, Models>, reads: &mut Reads) {
+        reads.reads += 1;
+        self.models.clear();
+        match exotic_cars.get_bytes(&self.make, &mut self.models) {
+            Ok(true) if has_model(&self.models, &self.car.model) => {}
             Ok(_) => reads.torn += 1,
             Err(_) => reads.failed += 1,
         }
@@ -83,7 +107,7 @@ mod tests {
                 Some(total) => drop(writer.insert(&zonda, &total).expect("there is room")),
                 None => drop(writer.remove(&zonda).expect("removing works")),
             }
-            watched.read(&sales, &mut reads);
+            watched.read_sales(&sales, &mut reads);
             reads.torn
         };
         assert_eq!([read(None), read(Some(one)), read(Some(two)), read(Some(two))], [0; 4]);

@@ -4,12 +4,12 @@
 //! stream after the event. So the heir of a worker that was killed at any moment knows which events are counted: those
 //! before the position that it is told, and no others.
 
-use super::cars::{Car, MakeOfYear, Models, Total, has_model};
+use super::cars::{Car, MakeOfYear, Models, Sale, Total, has_model};
 use super::clock::now_ns;
 use super::notes::{Logbook, Notes};
 use super::shared::{self, SharedRegion};
 use super::stream::Stream;
-use heirloom_worker::{Reader, TableHeir, Transfer, Worker, Writer};
+use heirloom_worker::{Key, Reader, TableHeir, Transfer, Worker, Writer};
 use std::error::Error;
 use std::path::Path;
 use std::thread;
@@ -32,9 +32,9 @@ impl TableHeir for Tracker {
 /// Runs until it is killed, or has lost its last table.
 pub(super) fn run(name: &str, stream: &Stream, notes: &Path) -> Result<(), Failure> {
     let notes = Notes::new(shared::open_writable(notes)?);
-    let lines = Line::all(stream);
+    let lines = Line::all(stream)?;
     let worker = Worker::from_env(name)?;
-    let exotic_cars: Reader<MakeOfYear, Models> = worker.reader("exotic_cars")?;
+    let exotic_cars: Reader<[u8], Models> = worker.reader("exotic_cars")?;
     let (sender, inbox) = crossbeam_channel::unbounded();
     worker.heir("sales", Tracker(sender))?;
     worker.ready()?;
@@ -55,18 +55,18 @@ pub(super) fn run(name: &str, stream: &Stream, notes: &Path) -> Result<(), Failu
 /// A line of the stream, with what would otherwise be made anew for each event.
 struct Line {
     car: Car,
-    make: MakeOfYear,
+    /// The key of table `exotic_cars`, encoded.
+    make: Vec<u8>,
     cents: u64,
     stamp: u64,
 }
 
 impl Line {
-    fn all(stream: &Stream) -> Vec<Self> {
-        let line = |sale: &super::cars::Sale| Self {
-            car: sale.car.clone(),
-            make: sale.car.make_of_year(),
-            cents: sale.cents,
-            stamp: sale.car.stamp(),
+    fn all(stream: &Stream) -> Result<Vec<Self>, Failure> {
+        let line = |sale: &Sale| {
+            let mut make = Vec::new();
+            MakeOfYear::encode_key(&sale.car.make_of_year(), &mut make)?;
+            Ok(Self { car: sale.car.clone(), make, cents: sale.cents, stamp: sale.car.stamp() })
         };
         stream.lines().iter().map(line).collect()
     }
@@ -76,7 +76,7 @@ impl Line {
 struct Count<'a> {
     stream: &'a Stream,
     lines: &'a [Line],
-    exotic_cars: &'a Reader<MakeOfYear, Models>,
+    exotic_cars: &'a Reader<[u8], Models>,
     /// What was read there last; the memory is used again for each event.
     models: Vec<u8>,
     notes: &'a Notes<SharedRegion>,
@@ -129,7 +129,7 @@ impl Count<'_> {
     /// Counts one event, if it is the sale of an exotic car; `position` is the one after it.
     fn count(&mut self, line: &Line, position: u64) -> Result<(), Failure> {
         self.models.clear();
-        let exotic = self.exotic_cars.get_bytes(&line.make, &mut self.models)?
+        let exotic = self.exotic_cars.get_bytes(line.make.as_slice(), &mut self.models)?
             && has_model(&self.models, &line.car.model);
         if !exotic {
             return Ok(());
@@ -158,14 +158,16 @@ mod tests {
     fn the_stream_is_counted_once_from_wherever_the_bequest_says() {
         let stream = Stream::standard(20_000);
         let expectation = Expectation::of(&stream);
-        let (mut cars, exotic_cars_reader) = testing::table::<MakeOfYear, Models>(Table::set("exotic_cars"));
+        let (mut cars, exotic_cars_reader) = testing::table::<[u8], Models>(Table::set("exotic_cars"));
         for (make, models) in exotic_cars() {
-            cars.insert(&make, &models).expect("there is room");
+            let mut key = Vec::new();
+            make.encode_key(&mut key).expect("it can be a key");
+            cars.insert(key.as_slice(), models.as_str()).expect("there is room");
         }
         let shared = Shared::create(bytes_for(4)).expect("memory is to be had");
         let notes = Notes::new(shared.map().expect("it can be mapped"));
         let (sales, reader) = testing::table::<Car, Total>(Table::set("sales"));
-        let lines = Line::all(&stream);
+        let lines = Line::all(&stream).expect("they can be keys");
         notes.release_up_to(u64::MAX);
         let mut count = Count {
             stream: &stream,
