@@ -6,6 +6,7 @@
 //! - [`codec`]: messages as bytes.
 //! - [`ownership`]: who owns a table, as a pure state machine.
 //! - [`sys`]: the system calls behind all this.
+//! - [`rules`]: the rules that the code quotes by number (R7, H12).
 //!
 //! Unsafe code lives in [`region`] and [`sys`] only.
 #![deny(unsafe_code)]
@@ -14,6 +15,7 @@ pub mod codec;
 pub mod message;
 pub mod ownership;
 pub mod region;
+pub mod rules;
 #[cfg(target_os = "linux")]
 pub mod sys;
 pub mod table;
