@@ -26,12 +26,12 @@ pub(super) fn run(socket: &Path, notes: &Path) -> Result<(), Box<dyn Error>> {
             let count = reads.reads;
             for car in &mut watched {
                 car.read(&tables, &mut reads);
+                // Where processors are few, those who are being watched go first.
+                thread::yield_now();
             }
             if before.is_some() && before == notes.ownerless_since() {
                 reads.ownerless += reads.reads - count;
             }
-            // Where processors are few, those who are being watched go first.
-            thread::yield_now();
         }
         notes.note_reads(reads);
     }
@@ -48,7 +48,6 @@ struct Tables {
 struct Watched {
     car: Car,
     make: MakeOfYear,
-    stamp: u64,
     last: Total,
     /// What was read last of its make; the memory is used again for each read.
     models: Vec<u8>,
@@ -56,7 +55,7 @@ struct Watched {
 
 impl Watched {
     fn new(car: Car) -> Self {
-        Self { make: car.make_of_year(), stamp: car.stamp(), car, last: Total::default(), models: Vec::new() }
+        Self { make: car.make_of_year(), car, last: Total::default(), models: Vec::new() }
     }
 
     fn read(&mut self, tables: &Tables, reads: &mut Reads) {
@@ -68,7 +67,7 @@ impl Watched {
     fn read_sales(&mut self, sales: &Reader<Car, Total>, reads: &mut Reads) {
         reads.reads += 1;
         match sales.get(&self.car) {
-            Ok(Some(total)) if total.is_whole(self.stamp) && total.count >= self.last.count => {
+            Ok(Some(total)) if total.is_whole(self.car.stamp()) && total.count >= self.last.count => {
                 self.last = total
             }
             Ok(None) if self.last.count == 0 => {}
