@@ -11,9 +11,10 @@ use heirloom_protocol::sys::{Connection, Process};
 use heirloom_protocol::table::is_mid_commit;
 use rand::{Rng, RngExt};
 use rustix::process::Signal;
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
+use tracing::debug;
 
 /// How often an owner is stopped, at most.
 const TRIES: usize = 1_000;
@@ -21,8 +22,12 @@ const TRIES: usize = 1_000;
 /// How long it may take to commit once between two stops; one that waits for events never does.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// How long it runs on after that, at most, in nanoseconds: a few commits.
-const RUN_NS: u64 = 5_000;
+/// How long this process sleeps while the owner runs. It sleeps, instead of watching all the time, because the kernel
+/// wakes a sleeper at once, and takes the processor from one that is always busy.
+const NAP: Duration = Duration::from_micros(1);
+
+/// How long the owner runs on after that, at most, in nanoseconds: a few commits.
+const RUN_NS: u64 = 2_000;
 
 /// The table that is looked at.
 pub(super) struct Aim {
@@ -56,12 +61,13 @@ impl Aim {
         noted: impl Fn() -> u64,
         rng: &mut impl Rng,
     ) -> Result<(), Failure> {
-        for _ in 0..TRIES {
+        for tries in 1..=TRIES {
             owner.kill(Signal::STOP)?;
             while !is_stopped(owner.pid())? {
-                std::hint::spin_loop();
+                thread::sleep(NAP);
             }
             if is_mid_commit(&self.table)? {
+                debug!(tries, "stopped in the middle of a commit");
                 return Ok(());
             }
             let before = noted();
@@ -69,9 +75,10 @@ impl Aim {
             let deadline = Instant::now() + PATIENCE;
             while noted() == before {
                 if Instant::now() > deadline {
+                    debug!(tries, "the owner waits for events; it is killed as it is");
                     return Ok(());
                 }
-                std::hint::spin_loop();
+                thread::sleep(NAP);
             }
             spin(Duration::from_nanos(rng.random_range(0..RUN_NS)));
         }
