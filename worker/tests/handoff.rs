@@ -71,6 +71,38 @@ fn a_table_is_handed_over_with_gift_and_bequest_and_given_back() {
     manager.take_back();
 }
 
+/// Nothing but the acceptance under way holds the connection, and then nothing but the writer.
+#[test]
+fn a_transfer_is_accepted_with_the_last_handle() {
+    let mut manager = Manager::start();
+    let (worker, told, line) = candidate(&manager);
+    manager.offer(&line, "");
+    let last = transfer(&told);
+    drop(worker);
+    let accepting = std::thread::spawn(move || last.accept::<str, u64>());
+    line.expect(Request::Accept { table: TABLE.into(), epoch: 1 });
+    // Time enough to close what nothing holds.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    assert!(line.is_silent(), "the worker closed before it was granted what it accepted");
+    manager.grant_accepted(&line);
+    let mut sales = accepting.join().unwrap().unwrap();
+    sales.insert("Zonda", &1).unwrap();
+    drop(sales);
+    manager.expect_release(&line);
+    assert_eq!(line.hear(), None, "without handles the client ends");
+
+    // Answered with no, the acceptance holds it no longer.
+    let (worker, told, line) = candidate(&manager);
+    manager.offer(&line, "");
+    let last = transfer(&told);
+    drop(worker);
+    let accepting = std::thread::spawn(move || last.accept::<str, u64>());
+    line.expect(Request::Accept { table: TABLE.into(), epoch: 2 });
+    line.say(Event::Withdrawn { table: TABLE.into(), epoch: 2, reason: "too slow".into() });
+    assert!(matches!(accepting.join().unwrap(), Err(AcceptError::Withdrawn { .. })));
+    assert_eq!(line.hear(), None, "without handles the client ends");
+}
+
 /// Rule H7: unmapped before the release is said, so the proof succeeds at once, every time.
 #[test]
 fn nobody_can_write_any_more_when_the_release_is_heard() {

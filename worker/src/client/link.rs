@@ -114,12 +114,13 @@ impl Link {
         self.hub.tell(Session::ready);
     }
 
-    pub(crate) fn accept(&self, table: &str, epoch: u64, reply: Reply<Result<Grant, String>>) {
-        let link = Weak::clone(&self.hub.link);
+    /// The link lasts until the acceptance is answered, even where nothing else holds it: whoever accepts with the last
+    /// handle is about to own a table.
+    pub(crate) fn accept(self: &Arc<Self>, table: &str, epoch: u64, reply: Reply<Result<Grant, String>>) {
+        let link = Arc::clone(self);
         let reply: Reply<Granted> = Box::new(move |granted| {
             reply(granted.map(|(descriptor, tenure)| {
-                // Without a link the client has ended, and its connection with it: the manager knows.
-                Grant::from_manager(descriptor, Ownership::new(tenure, link.upgrade()))
+                Grant::from_manager(descriptor, Ownership::new(tenure, Some(link)))
             }));
         });
         self.hub.tell(|session| session.accept(table, epoch, reply));

@@ -116,6 +116,11 @@ impl Manager {
     /// Waits for the acceptance, and grants.
     pub fn grant(&self, line: &Line) {
         line.expect(Request::Accept { table: TABLE.to_owned(), epoch: self.epoch });
+        self.grant_accepted(line);
+    }
+
+    /// Grants what the worker has accepted.
+    pub fn grant_accepted(&self, line: &Line) {
         table::begin_epoch(&self.segment.map().expect("mapped"), self.epoch).expect("a table");
         let descriptor = self.segment.fresh_writable().expect("a descriptor");
         line.say_with(Event::Granted { table: TABLE.to_owned(), epoch: self.epoch }, &descriptor);
