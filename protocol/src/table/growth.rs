@@ -162,7 +162,7 @@ impl<R: Region> TableWriter<R> {
         let mut next = bucket::link(region, main);
         while !next.is_none() {
             self.check_block(next, bucket::overflow_class())?;
-            if chain.overflows.len() > MAX_CHAIN {
+            if chain.overflows.len() >= MAX_CHAIN - 1 {
                 return Err(WriteError::Corrupt("a chain of overflow buckets does not end".into()));
             }
             chain.overflows.push(next);
@@ -209,7 +209,7 @@ impl<R: Region> TableWriter<R> {
                 image.put(lane as u64, *tag, *unit);
             }
         }
-        if contents.rest.len() >= MAX_CHAIN * SLOTS as usize {
+        if contents.rest.len() > (MAX_CHAIN - 1) * SLOTS as usize {
             return Err(self.full());
         }
         let mut next = Unit::NONE;

@@ -16,43 +16,43 @@ use crate::region::Region;
 /// so two steps a write keep pace with anything.
 const STEPS_PER_WRITE: usize = 2;
 /// Slots that are emptied at once where memory is short.
-pub(super) const SWEEP_WHEN_SHORT: usize = 64;
+pub(super) const SWEEPS_WHEN_SHORT: usize = 64;
 
 impl<R: Region> TableWriter<R> {
     /// Called after each commit with the number of writes in it.
     #[inline]
     pub(super) fn keep_house(&mut self, writes: usize) {
         for _ in 0..STEPS_PER_WRITE * writes.max(1) {
-            if !self.adjust_index() && !self.sweep() {
+            // What goes wrong in a sweep can wait: nothing is lost, and the next write that needs it says so.
+            if !self.adjust_index() && !matches!(self.sweep(), Ok(true)) {
                 return;
             }
         }
     }
 
-    /// Makes what waits reusable; false where nothing waits. For a write that found no memory, with what
-    /// [`TableWriter::horizon_lags`] said then.
+    /// Makes up to so many removed entries reusable, and all that waits for the horizon; says how many entries. For a
+    /// write that found no memory.
     #[cold]
-    pub(super) fn make_room(&mut self, lagged: bool) -> bool {
+    pub(super) fn make_room(&mut self, sweeps: usize) -> Result<usize, WriteError> {
         self.move_horizon();
-        let swept = (0..SWEEP_WHEN_SHORT).take_while(|_| self.sweep()).count();
+        let mut swept = 0;
+        while swept < sweeps && self.sweep()? {
+            swept += 1;
+        }
         if swept > 0 {
             self.move_horizon();
         }
-        lagged || swept > 0
+        Ok(swept)
     }
 
     /// Empties the slot of the entry that was removed first; false where none can be.
     #[inline]
-    fn sweep(&mut self) -> bool {
+    fn sweep(&mut self) -> Result<bool, WriteError> {
         if self.space.removed_ready.is_none() {
-            return false;
+            return Ok(false);
         }
-        let swept = self.stage_sweep().and_then(|()| self.commit());
-        if swept.is_err() {
-            // Nothing is lost by waiting. What is wrong shows at the next write.
-            self.abandon();
-        }
-        swept.is_ok()
+        self.stage_sweep().and_then(|()| self.commit()).inspect_err(|_| self.abandon())?;
+        Ok(true)
     }
 
     fn stage_sweep(&mut self) -> Result<(), WriteError> {

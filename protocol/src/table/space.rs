@@ -143,6 +143,12 @@ impl<R: Region> TableWriter<R> {
         Ok(Fresh { next, end: Unit(end) })
     }
 
+    /// No more blocks than this are in use or free.
+    pub(super) fn most_blocks(&self) -> usize {
+        let spans = self.reader.region().load(NEXT_SPAN).min(self.reader.layout().arena_spans());
+        (spans * SPAN_UNITS / 2) as usize
+    }
+
     /// Whether so many bytes more stay within the table's limit.
     pub(super) fn check_limit(&self, more_bytes: u64) -> Result<(), WriteError> {
         let max_bytes = self.reader.region().load(MAX_BYTES);

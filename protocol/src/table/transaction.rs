@@ -176,7 +176,7 @@ impl<'w, R: Region> Transaction<'w, R> {
     /// # Errors
     /// See [`WriteError`]; then nothing has changed.
     pub fn commit(self) -> Result<u64, WriteError> {
-        let draft = std::mem::take(&mut self.writer.draft);
+        let mut draft = std::mem::take(&mut self.writer.draft);
         let result = self.writer.commit_with(draft.writes.len(), |writer| {
             for write in &draft.writes {
                 let key = &draft.bytes[write.key.clone()];
@@ -187,6 +187,7 @@ impl<'w, R: Region> Transaction<'w, R> {
             }
             draft.bequest.clone().map_or(Ok(()), |bequest| writer.prepare_bequest(&draft.bytes[bequest]))
         });
+        draft.clear();
         self.writer.draft = draft;
         result.map(|(_, version)| version)
     }

@@ -8,15 +8,13 @@
 use std::fmt;
 
 use super::bucket::{self, BUCKET_WORDS, BucketImage, Slot, Tag, View};
-use super::class::{SPAN_UNITS, Unit};
+use super::class::Unit;
 use super::entry::{self, Entry, LINK_WORD, MAX_KEY_BYTES, MAX_VALUE_BYTES, MAX_VERSION};
 use super::error::{OpenError, WriteError};
 use super::index::{Found, MAX_CHAIN, Nonsense};
-use super::layout::{
-    APPLIED, BEQUEST, COMMITTED, Counts, EPOCH, HORIZON, LOG_PRESENT, LOG_STEP_WORDS, NEXT_SPAN,
-};
+use super::layout::{APPLIED, BEQUEST, COMMITTED, Counts, EPOCH, HORIZON, LOG_PRESENT, LOG_STEP_WORDS};
 use super::reader::TableReader;
-use super::reclaim::SWEEP_WHEN_SHORT;
+use super::reclaim::SWEEPS_WHEN_SHORT;
 use super::recovery::recover;
 use super::root::Root;
 use super::space::Space;
@@ -150,7 +148,10 @@ impl<R: Region> TableWriter<R> {
         mut prepare: impl FnMut(&mut Self) -> Result<T, WriteError>,
     ) -> Result<(T, u64), WriteError> {
         self.begin()?;
-        let mut tries = self.most_tries();
+        // Each time twice as many removed entries are reclaimed, so that a large transaction is prepared some times and
+        // not some thousand times; and no more than there are blocks, whatever their links say.
+        let mut sweeps = SWEEPS_WHEN_SHORT.max(writes);
+        let mut left = self.most_blocks();
         loop {
             match prepare(self).and_then(|done| self.commit().map(|()| done)) {
                 Ok(done) => {
@@ -163,10 +164,17 @@ impl<R: Region> TableWriter<R> {
                     let lags = self.horizon_lags();
                     self.abandon();
                     let short = matches!(error, WriteError::TableFull { .. } | WriteError::OutOfMemory(_));
-                    tries = tries.saturating_sub(1);
-                    if !short || tries == 0 || !self.make_room(lags) {
+                    if !short {
                         return Err(error);
                     }
+                    // The table may have become another's meanwhile (R17).
+                    self.check_epoch()?;
+                    let swept = self.make_room(sweeps.min(left))?;
+                    if swept == 0 && !lags {
+                        return Err(error);
+                    }
+                    left -= swept;
+                    sweeps = sweeps.saturating_mul(2);
                 }
             }
         }
@@ -255,12 +263,6 @@ impl<R: Region> TableWriter<R> {
     #[inline]
     pub(super) fn root(&self) -> Result<Root, WriteError> {
         Ok(self.reader.layout().root(self.reader.region())?)
-    }
-
-    /// How often a write that finds no memory may be tried again: as often as there can be something to reclaim.
-    fn most_tries(&self) -> u64 {
-        let spans = self.reader.region().load(NEXT_SPAN).min(self.reader.layout().arena_spans());
-        2 + spans * SPAN_UNITS / 2 / SWEEP_WHEN_SHORT as u64
     }
 
     /// Changes the counts.

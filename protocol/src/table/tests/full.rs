@@ -122,6 +122,30 @@ fn a_write_is_refused_at_once_where_nothing_can_be_reclaimed() {
     }
 }
 
+/// A transaction that needs all that another one has just removed is prepared some times, and not once for each few
+/// entries that are reclaimed.
+#[test]
+fn all_entries_can_be_replaced_by_two_transactions() {
+    let region = Arc::new(Frail::new(new_table(4 << 20)));
+    let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+    let count = fill(&mut writer, 0, &[7; 64]);
+    let mut removal = writer.transaction();
+    for number in 0..count {
+        removal.remove(&number.to_le_bytes()).unwrap();
+    }
+    removal.commit().unwrap();
+    // The log of so many writes is memory as well, so not quite as many fit.
+    let mut replacement = writer.transaction();
+    for number in 0..count * 9 / 10 {
+        replacement.insert(&number.to_le_bytes(), &[8; 64]).unwrap();
+    }
+    region.allow_loads(count * 2000);
+    let done = replacement.commit();
+    region.allow_loads(u64::MAX);
+    done.expect("what was removed makes room");
+    assert_eq!(table::verify(&region).unwrap().entries, count * 9 / 10);
+}
+
 /// A chain as long as readers follow is not made longer: the key in the bucket after it would never be found again.
 #[test]
 fn no_chain_becomes_longer_than_readers_follow() {
