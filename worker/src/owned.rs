@@ -99,13 +99,14 @@ impl<K: ?Sized, V: ?Sized> Desk<K, V> {
 impl<K: Key + ?Sized + 'static, V: Value + ?Sized + 'static> Steward<K, V> {
     /// Gives the table back once the write in hand is done, on a thread of its own: heirs must not block, and unmapping
     /// a large table takes its time.
-    fn give_back(&self, table: &str, epoch: u64) {
+    fn give_back(&self, table: &str) {
         let desk = Weak::clone(&self.desk);
         let leave = move || {
             let Some(desk) = desk.upgrade() else { return };
             let mut writer = desk.writer();
-            // A newer ownership is not meant.
-            let left = writer.take_if(|writer| writer.epoch() == epoch);
+            // A newer ownership is not meant, and an epoch's number does not tell: a manager that died and had to
+            // create the table anew begins again at 1. What is over counts as recalled.
+            let left = writer.take_if(|writer| writer.is_recalled());
             drop(writer);
             drop(left);
         };
@@ -141,11 +142,11 @@ impl<K: Key + ?Sized + 'static, V: Value + ?Sized + 'static> TableHeir for Stewa
     }
 
     fn recalled(&mut self, recall: Recall) {
-        self.give_back(&recall.table, recall.epoch);
+        self.give_back(&recall.table);
     }
 
     fn fenced(&mut self, fenced: Fenced) {
-        self.give_back(&fenced.table, fenced.epoch);
+        self.give_back(&fenced.table);
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod support;
 
+use heirloom_protocol::message::{Event, Request, TransferReason};
 use heirloom_protocol::sys::testing::{fork, reap};
 use heirloom_worker::{ReadError, RequestError, Worker, WriteError};
 use support::{Manager, TABLE, inbox, transfer};
@@ -31,7 +32,16 @@ fn a_forked_child_writes_nothing_reads_nothing_and_releases_nothing() {
     manager.grant(&line);
     let mut sales = accepting.join().unwrap().unwrap();
     sales.insert("Zonda", &1).unwrap();
-    manager.offer(&line, "");
+    // Another table is on offer, of which only the manager's word is looked at here.
+    let (heir, told) = inbox();
+    let registering = std::thread::spawn(move || worker.heir("cars", heir).map(|()| worker));
+    line.expect(Request::Heir { table: "cars".into() });
+    let Some(Request::Sync { request }) = line.hear() else { panic!("expected to be asked") };
+    line.say(Event::Done { request });
+    let worker = registering.join().unwrap().unwrap();
+    let (gift, reason) = (String::new(), TransferReason::First);
+    let offer = Event::Offered { table: "cars".into(), epoch: 2, gift, reason, expires_in_ms: 5_000 };
+    line.say_with(offer, &manager.segment.fresh_read_only().unwrap());
     let mut transferred = Some(transfer(&told));
     let mut handles = Some((worker, reader, sales));
 
@@ -64,8 +74,8 @@ fn a_forked_child_writes_nothing_reads_nothing_and_releases_nothing() {
     sales.insert("Zonda", &3).unwrap();
     assert_eq!(reader.get("Zonda").unwrap(), Some(3));
     transferred.take().unwrap().decline("no");
-    assert!(matches!(line.hear(), Some(heirloom_protocol::message::Request::Decline { epoch: 2, .. })));
+    assert!(matches!(line.hear(), Some(Request::Decline { epoch: 2, .. })));
     sales.release().unwrap();
-    assert!(matches!(line.hear(), Some(heirloom_protocol::message::Request::Release { epoch: 1, .. })));
+    assert!(matches!(line.hear(), Some(Request::Release { epoch: 1, .. })));
     manager.take_back();
 }

@@ -6,7 +6,7 @@ mod support;
 
 use heirloom_protocol::message::{Event, Request};
 use heirloom_worker::{Owned, OwnedError, Worker, WriteError};
-use support::{Line, Manager, TABLE};
+use support::{Line, Manager, TABLE, segment};
 
 /// A service, ready, and the manager's line to it.
 fn service(manager: &Manager) -> (Worker, Owned<str, u64>, Line) {
@@ -80,7 +80,35 @@ fn a_service_that_was_fenced_stands_by() {
     line.say(Event::Fenced { table: TABLE.into(), epoch: 1, reason: "an operator said so".into() });
     support::until("the service has heard", || !sessions.is_owner());
     assert_standby(&sessions);
-    // Unmapped, and said so.
+    // Unmapped; the manager knows already that it is over.
+    support::until("the service has unmapped it", || !manager.is_writable_by_somebody());
+    manager.take_back();
+    make_owner(&mut manager, &line, &sessions);
+}
+
+/// The manager died and had to create the table anew: epochs begin again at 1.
+#[test]
+fn a_service_leaves_the_table_of_a_manager_that_died() {
+    let mut manager = Manager::start();
+    let (_worker, sessions, line) = service(&manager);
+    make_owner(&mut manager, &line, &sessions);
+    let old = std::mem::replace(&mut manager.segment, segment(2));
+    manager.epoch = 0;
+    drop(line);
+    let line = manager.register("web");
+    line.expect(Request::Heir { table: TABLE.into() });
+    line.expect(Request::Ready);
+    manager.open(&line);
+    manager.hand_over(&line);
+    support::until("the service owns the new table", || {
+        sessions.is_owner() && sessions.reader().info().incarnation == 2
+    });
+    sessions.write(|table| table.insert("alice", &7)).unwrap();
+    assert_eq!(sessions.get("alice").unwrap(), Some(7));
+    support::until("the old table is unmapped", || old.prove_unwritable().is_ok());
+    // The first thing that is said is the release of the new one, when it is asked for.
+    assert!(sessions.is_owner() && line.is_silent());
+    line.say(Event::Recalled { table: TABLE.into(), epoch: 1, deadline_ms: 1000 });
     manager.expect_release(&line);
     manager.take_back();
 }

@@ -6,12 +6,12 @@ mod support;
 
 use heirloom_protocol::message::{Event, Refusal, Request};
 use heirloom_protocol::sys::Listener;
-use heirloom_worker::{AcceptError, Client, ConnectError, Reader, Worker, Writer};
-use support::{Line, Manager, PATIENCE, TABLE, inbox, segment, transfer, written};
+use heirloom_worker::{AcceptError, Client, ConnectError, Reader, Worker, WriteError, Writer};
+use support::{Line, Manager, PATIENCE, TABLE, Told, inbox, segment, transfer, written};
 
-type Told = crossbeam_channel::Receiver<support::Told>;
+type Inbox = crossbeam_channel::Receiver<Told>;
 
-fn candidate(manager: &Manager) -> (Worker, Told, Line) {
+fn candidate(manager: &Manager) -> (Worker, Inbox, Line) {
     let (heir, told) = inbox();
     let worker = manager.beside(move |socket| {
         let worker = Worker::connect(socket, "tracker").unwrap();
@@ -23,7 +23,7 @@ fn candidate(manager: &Manager) -> (Worker, Told, Line) {
     (worker.join().unwrap(), told, line)
 }
 
-fn owner(manager: &mut Manager) -> (Worker, Told, Line, Writer<str, u64>) {
+fn owner(manager: &mut Manager) -> (Worker, Inbox, Line, Writer<str, u64>) {
     let (worker, told, line) = candidate(manager);
     manager.offer(&line, "");
     let offered = transfer(&told);
@@ -79,6 +79,35 @@ fn an_acceptance_under_way_fails_and_the_next_offer_is_a_good_one() {
     let accepting = std::thread::spawn(move || offered.accept::<str, u64>());
     manager.grant(&line);
     accepting.join().unwrap().unwrap();
+}
+
+/// A manager that died and had to create the table anew counts epochs from the beginning.
+#[test]
+fn an_older_ownership_is_not_taken_for_the_new_one_of_its_number() {
+    let mut manager = Manager::start();
+    let (_worker, told, line, mut old) = owner(&mut manager);
+    manager.segment = segment(2);
+    manager.epoch = 0;
+    drop(line);
+    let line = manager.candidate_again("tracker");
+    old.insert("Zonda", &1).unwrap();
+    manager.offer(&line, "");
+    let fenced = told.recv_timeout(PATIENCE).unwrap();
+    assert!(matches!(&fenced, Told::Fenced(fenced) if fenced.epoch == 1), "{fenced:?}");
+    assert!(old.is_recalled());
+    let offered = transfer(&told);
+    let accepting = std::thread::spawn(move || offered.accept::<str, u64>());
+    manager.grant(&line);
+    let mut new = accepting.join().unwrap().unwrap();
+    assert_eq!((old.epoch(), new.epoch()), (1, 1));
+
+    // The old one ends without a word, and the new one goes on.
+    assert!(matches!(old.release(), Err(WriteError::Fenced { epoch: 1, .. })));
+    assert!(line.is_silent() && !new.is_recalled());
+    new.insert("Zonda", &2).unwrap();
+    new.release().unwrap();
+    manager.expect_release(&line);
+    manager.take_back();
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::thread::{self, ThreadId};
 use crossbeam_channel::Sender;
 use heirloom_protocol::message::{Refusal, Request};
 
+use super::ownership::Tenure;
 use super::session::{Answer, Answered, Effect, Granted, Question, Reply, Session};
 use super::source::Source;
 use super::{ConnectError, Grant, Ownership};
@@ -132,8 +133,8 @@ impl Link {
         }
     }
 
-    pub(crate) fn release(&self, table: &str, epoch: u64) {
-        self.hub.tell(|session| session.release(table, epoch));
+    pub(crate) fn release(&self, tenure: &Arc<Tenure>) {
+        self.hub.tell(|session| session.release(tenure));
     }
 
     /// The readers' source of a table, if there is one.

@@ -37,8 +37,16 @@ impl Tenure {
         })
     }
 
+    pub(crate) fn table(&self) -> &str {
+        &self.table
+    }
+
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 
     /// Relaxed: it is a hint to stop soon. What makes a late write harmless is the kernel's proof (rule H7).
@@ -73,8 +81,8 @@ impl Tenure {
     }
 }
 
-/// The owner's side of an ownership. Dropped, it says to the manager that the ownership is over; whoever holds it drops
-/// the mapping first (rule H7).
+/// The owner's side of an ownership. Dropped, it says to the manager that the ownership is over, unless the manager said
+/// so first; whoever holds it drops the mapping first (rule H7).
 pub(crate) struct Ownership {
     tenure: Arc<Tenure>,
     /// None in a test without a manager.
@@ -102,7 +110,7 @@ impl Ownership {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.tenure.over.load(Ordering::Relaxed)
+        self.tenure.is_over()
     }
 
     pub(crate) fn fenced(&self) -> WriteError {
@@ -133,8 +141,9 @@ impl Drop for Ownership {
     fn drop(&mut self) {
         if let Some(link) = &self.link
             && self.process == process::id()
+            && !self.is_over()
         {
-            link.release(&self.tenure.table, self.tenure.epoch);
+            link.release(&self.tenure);
         }
     }
 }

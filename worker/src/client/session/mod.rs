@@ -13,6 +13,10 @@
 //! What outlives a connection: heirs, readiness, requests that wait for an answer (asked again), ownerships (their
 //! handles go on writing) and releases (said again: the manager may have died before it heard). What does not: offers.
 //! An offer that was being accepted fails, because its epoch was the dead manager's.
+//!
+//! An epoch's number says which ownership is meant only as long as the table is the same one. A manager that had to
+//! create it anew counts from the beginning, so an ownership from before is over as soon as the table is on offer again,
+//! and is never taken for a new one of the same number.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
@@ -238,11 +242,17 @@ impl Session {
         }
     }
 
-    /// The worker has unmapped a table.
-    pub(crate) fn release(&mut self, table: &str, epoch: u64) -> Vec<Effect> {
-        if self.owned.get(table).is_some_and(|tenure| tenure.epoch() == epoch) {
-            self.owned.remove(table);
+    /// The worker has unmapped a table. An ownership that the manager has ended is nothing to it any more.
+    pub(crate) fn release(&mut self, tenure: &Arc<Tenure>) -> Vec<Effect> {
+        let (table, epoch) = (tenure.table(), tenure.epoch());
+        if !self.owned.get(table).is_some_and(|held| Arc::ptr_eq(held, tenure)) {
+            return Vec::new();
         }
+        self.owned.remove(table);
+        self.say_released(table, epoch)
+    }
+
+    fn say_released(&mut self, table: &str, epoch: u64) -> Vec<Effect> {
         self.released.insert(table.to_owned(), epoch);
         self.when_online(Request::Release { table: table.to_owned(), epoch })
     }
@@ -328,14 +338,16 @@ impl Session {
         let Some(descriptor) = descriptor else {
             return vec![Effect::HangUp(format!("table `{}` was offered without a descriptor", offer.table))];
         };
+        let mut effects = self.end_older(&offer.table);
         if !self.heirs.contains(&offer.table) {
             let Offer { table, epoch, .. } = offer;
             let reason = "the worker has no heir for this table".to_owned();
-            return vec![Effect::Send(Request::Decline { table, epoch, reason })];
+            effects.push(Effect::Send(Request::Decline { table, epoch, reason }));
+            return effects;
         }
         // Whatever was released before, the manager has heard.
         self.released.remove(&offer.table);
-        let mut effects = self.forget_offer(&offer.table, "the table was offered anew");
+        effects.extend(self.forget_offer(&offer.table, "the table was offered anew"));
         self.offers.insert(offer.table.clone(), Offered { epoch: offer.epoch, accepted: None });
         effects.push(Effect::Transferred { offer, descriptor });
         effects
@@ -344,15 +356,27 @@ impl Session {
     fn granted(&mut self, table: String, epoch: u64, descriptor: Option<OwnedFd>) -> Vec<Effect> {
         let expected =
             self.offers.get(&table).is_some_and(|offer| offer.epoch == epoch && offer.accepted.is_some());
+        let mut effects = self.end_older(&table);
         let (Some(descriptor), true) = (descriptor, expected) else {
             // Nobody here will ever write it; the descriptor is closed by now.
-            return self.release(&table, epoch);
+            effects.extend(self.say_released(&table, epoch));
+            return effects;
         };
         let reply =
             self.offers.remove(&table).and_then(|offer| offer.accepted).expect("it was just looked at");
         let tenure = Tenure::new(table.clone(), epoch);
         self.owned.insert(table, Arc::clone(&tenure));
-        vec![Effect::Grant { reply, granted: Ok((descriptor, tenure)) }]
+        effects.push(Effect::Grant { reply, granted: Ok((descriptor, tenure)) });
+        effects
+    }
+
+    /// The manager gives a table away that this worker still holds, so it is another table than it was: the manager died
+    /// and had to create it anew.
+    fn end_older(&mut self, table: &str) -> Vec<Effect> {
+        let Some(tenure) = self.owned.remove(table) else { return Vec::new() };
+        tenure.end();
+        let reason = "the manager gives the table away anew".to_owned();
+        vec![Effect::Fenced(Fenced { table: table.to_owned(), epoch: tenure.epoch(), reason })]
     }
 
     /// An offer, or a recall, does not stand any more.

@@ -31,6 +31,19 @@ fn granted(epoch: u64) -> Event {
     Event::Granted { table: "sales".into(), epoch }
 }
 
+/// The ownership that an acceptance was answered with, if it was.
+fn granted_tenure(heard: &Heard<Granted>) -> Option<Arc<Tenure>> {
+    heard
+        .lock()
+        .unwrap()
+        .iter()
+        .find_map(|granted| granted.as_ref().ok().map(|(_, tenure)| Arc::clone(tenure)))
+}
+
+fn tenure(heard: &Heard<Granted>) -> Arc<Tenure> {
+    granted_tenure(heard).expect("it was granted")
+}
+
 /// Does what the link would, and gives what was sent and the names of all else.
 fn perform(effects: Vec<Effect>) -> (Vec<Request>, Vec<&'static str>) {
     let (mut sent, mut other) = (Vec::new(), Vec::new());
@@ -166,16 +179,41 @@ fn a_release_is_said_again_until_the_table_comes_back() {
     let mut session = ready();
     let release = Request::Release { table: "sales".into(), epoch: 1 };
     hear(&mut session, offered(1), descriptor());
-    perform(session.accept("sales", 1, reply().0));
+    let (reply, heard) = reply();
+    perform(session.accept("sales", 1, reply));
     hear(&mut session, granted(1), descriptor());
     perform(session.lost());
-    assert!(perform(session.release("sales", 1)).0.is_empty());
+    let tenure = tenure(&heard);
+    assert!(perform(session.release(&tenure)).0.is_empty());
     assert!(online(&mut session).contains(&release));
     perform(session.lost());
     assert!(online(&mut session).contains(&release), "the manager may have died before it heard");
     hear(&mut session, offered(2), descriptor());
     perform(session.lost());
     assert!(!online(&mut session).contains(&release));
+}
+
+#[test]
+fn an_ownership_is_over_when_its_table_is_given_away_anew() {
+    let mut session = ready();
+    let own = |session: &mut Session| {
+        let (_, told) = hear(session, offered(1), descriptor());
+        let (reply, heard) = reply();
+        perform(session.accept("sales", 1, reply));
+        hear(session, granted(1), descriptor());
+        (tenure(&heard), told)
+    };
+    let (old, told) = own(&mut session);
+    assert_eq!(told, ["transferred"]);
+    perform(session.lost());
+    online(&mut session);
+    let (new, told) = own(&mut session);
+    assert_eq!(told, ["fenced", "transferred"]);
+    assert!(old.is_over() && old.is_recalled() && !new.is_over());
+    assert!(perform(session.release(&old)).0.is_empty());
+    let release = Request::Release { table: "sales".into(), epoch: 1 };
+    assert_eq!(perform(session.release(&new)).0, [release]);
+    assert!(perform(session.release(&new)).0.is_empty(), "it is not this worker's any more");
 }
 
 #[derive(Debug, Clone)]
@@ -186,7 +224,7 @@ enum Step {
     Heir,
     Accept(u64),
     Decline(u64),
-    Release(u64),
+    Release(prop::sample::Index),
     Hear(Event, bool),
 }
 
@@ -225,7 +263,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Heir),
         2 => epoch().prop_map(Step::Accept),
         1 => epoch().prop_map(Step::Decline),
-        1 => epoch().prop_map(Step::Release),
+        1 => any::<prop::sample::Index>().prop_map(Step::Release),
         10 => (event, any::<bool>()).prop_map(|(event, descriptor)| Step::Hear(event, descriptor)),
     ]
 }
@@ -260,7 +298,10 @@ proptest! {
                     session.accept("sales", epoch, reply)
                 }
                 Step::Decline(epoch) => session.decline("sales", epoch, String::new()),
-                Step::Release(epoch) => session.release("sales", epoch),
+                Step::Release(which) => {
+                    let tenures: Vec<_> = grants.iter().filter_map(granted_tenure).collect();
+                    if tenures.is_empty() { Vec::new() } else { session.release(which.get(&tenures)) }
+                }
                 Step::Hear(event, with) => {
                     session.heard(event, if with { descriptor() } else { None }, Instant::now())
                 }
