@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP as a flag, so that the demonstration cleans up after itself before it ends.
+//! SIGINT, SIGTERM, SIGHUP and SIGQUIT as a flag, so that the demonstration cleans up after itself before it ends.
 
 use std::io;
 use std::sync::Arc;
@@ -15,12 +15,13 @@ impl Interrupt {
     /// From now on the signals set the flag and do nothing else.
     pub(super) fn watch() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().build()?;
-        let (mut interrupted, mut terminated, mut hung_up) = {
+        let (mut interrupted, mut terminated, mut hung_up, mut quit) = {
             let _inside = runtime.enter();
             (
                 signal(SignalKind::interrupt())?,
                 signal(SignalKind::terminate())?,
                 signal(SignalKind::hangup())?,
+                signal(SignalKind::quit())?,
             )
         };
         let flag = Arc::new(AtomicBool::new(false));
@@ -31,6 +32,7 @@ impl Interrupt {
                     _ = interrupted.recv() => {}
                     _ = terminated.recv() => {}
                     _ = hung_up.recv() => {}
+                    _ = quit.recv() => {}
                 }
             });
             raised.store(true, Ordering::Relaxed);

@@ -4,13 +4,20 @@
 use super::cars::{Car, MakeOfYear, Models, Total, every_exotic_car, has_model};
 use super::notes::{Notes, Reads};
 use super::shared;
+use super::stage::FOLDER_PREFIX;
+use heirloom_protocol::sys::{Connection, Process, Signal};
 use heirloom_worker::{Client, Reader};
 use std::error::Error;
+use std::fs;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 /// How many rounds go by between two looks at the notes.
 const ROUNDS_PER_NOTE: u32 = 8;
+
+/// How long the supervisor may take to stop everything, when nobody else waits for it.
+const TIME_TO_STOP: Duration = Duration::from_secs(30);
 
 /// Reads every car that could be in the table, over and over, until the notes say that it is enough.
 pub(super) fn run(socket: &Path, notes: &Path) -> Result<(), Box<dyn Error>> {
@@ -19,7 +26,11 @@ pub(super) fn run(socket: &Path, notes: &Path) -> Result<(), Box<dyn Error>> {
     let tables = Tables { sales: client.reader("sales")?, exotic_cars: client.reader("exotic_cars")? };
     let mut watched: Vec<Watched> = every_exotic_car().map(Watched::new).collect();
     let mut reads = Reads::default();
+    let director = Process::open(std::os::unix::process::parent_id())?;
     while !notes.stop_wanted() {
+        if director.has_exited() {
+            return clean_up_after_the_director(socket);
+        }
         for _ in 0..ROUNDS_PER_NOTE {
             // Both looks see the same dead owner, so it was dead and without heir during all reads between them.
             let before = notes.ownerless_since();
@@ -37,6 +48,20 @@ pub(super) fn run(socket: &Path, notes: &Path) -> Result<(), Box<dyn Error>> {
     }
     notes.note_reads(reads);
     Ok(())
+}
+
+/// Somebody has killed the director with SIGKILL: nobody else is left to end the rest.
+fn clean_up_after_the_director(socket: &Path) -> Result<(), Box<dyn Error>> {
+    let supervisor = Connection::connect(socket)?.peer()?.process;
+    supervisor.kill(Signal::TERM)?;
+    let is_ours = |folder: &&Path| {
+        folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(FOLDER_PREFIX))
+    };
+    let folder = socket.parent().filter(is_ours);
+    match folder.filter(|_| supervisor.wait_exit(TIME_TO_STOP)) {
+        Some(folder) => Ok(fs::remove_dir_all(folder)?),
+        None => Ok(()),
+    }
 }
 
 struct Tables {

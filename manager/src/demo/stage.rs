@@ -26,6 +26,9 @@ use tempfile::TempDir;
 
 type Failure = Box<dyn Error>;
 
+/// How the temporary folder of a demonstration is called, up to what makes its name unique.
+pub(super) const FOLDER_PREFIX: &str = "heirloom-demo-";
+
 /// How long a process has to stop before it is killed.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -47,7 +50,7 @@ impl Stage {
         events_file: Option<&Path>,
         kills: u64,
     ) -> Result<Self, Failure> {
-        let folder = tempfile::Builder::new().prefix("heirloom-demo-").tempdir()?;
+        let folder = tempfile::Builder::new().prefix(FOLDER_PREFIX).tempdir()?;
         let mut stream: Vec<OsString> = vec!["--events".into(), events.to_string().into()];
         if let Some(file) = events_file {
             // A copy: the events stay what they are while the workers come and go.

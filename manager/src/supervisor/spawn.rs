@@ -45,8 +45,10 @@ pub(super) fn manager(
     // The end that went to the child closes here, so that a child that dies is noticed instead of waited for.
     drop(command);
     match inherit::send_descriptors(&ours, descriptors) {
-        // It has died already, which is told when it is reaped.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(pid),
+        // It has died already (or with what was sent unread), which is told when it is reaped.
+        Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+            Ok(pid)
+        }
         sent => sent.map(|()| pid),
     }
 }
