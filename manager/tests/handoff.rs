@@ -149,12 +149,56 @@ fn a_release_moves_the_table_at_once() {
     let house = House::start(&config(BY_NAME, ""));
     let mut owner = owner_that_wrote(&house, "a");
     let mut next = house.worker();
-    owner.tell("release");
-    next.tell("offered");
-    owns_and_sees(&mut next, "a");
+    let moves = |from: &mut Actor, to: &mut Actor, epoch: u64| {
+        let start = Instant::now();
+        from.tell("release");
+        // Not back to the releaser, though it has been ready for longer.
+        assert_eq!(to.tell("offered"), epoch.to_string());
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(1), "it took {took:?}");
+        owns_and_sees(to, "a");
+    };
+    moves(&mut owner, &mut next, 2);
     assert!(owner.is_alive());
     let last = house.sales().last_handoff.unwrap();
     assert!(last.reason.contains("released"), "{last:?}");
+    // And so each time, both having released it before.
+    moves(&mut next, &mut owner, 3);
+    moves(&mut owner, &mut next, 4);
+}
+
+#[test]
+fn a_recall_moves_the_table_to_the_standby() {
+    use heirloom_protocol::message::{Event, Request};
+    let house = House::start(&config(BY_NAME, ""));
+    let mut owner = owner_that_wrote(&house, "a");
+    let mut next = house.worker();
+    let client = house.client();
+    client.say(&Request::Recall { request: 1, table: "sales".to_owned() });
+    assert!(owner.tell("hear").starts_with("Recalled"));
+    let start = Instant::now();
+    owner.tell("release");
+    assert_eq!(next.tell("offered"), "2");
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(1), "it took {took:?}");
+    assert_eq!(client.hear(), Event::Done { request: 1 });
+    owns_and_sees(&mut next, "a");
+}
+
+#[test]
+fn who_releases_for_ever_is_given_the_table_ten_times_a_second_at_most() {
+    let house = House::start(&config(BY_NAME, ""));
+    let mut worker = house.worker();
+    let start = Instant::now();
+    let mut offers = 0;
+    while start.elapsed() < Duration::from_secs(3) {
+        worker.tell("offered");
+        worker.tell("accept");
+        worker.tell("release");
+        offers += 1;
+    }
+    let a_second = f64::from(offers) / start.elapsed().as_secs_f64();
+    assert!(a_second <= 11.0, "{offers} offers, {a_second} a second");
 }
 
 #[test]

@@ -49,9 +49,9 @@ impl Pace {
         self.next = Some(now + pause.mul_f64(rand::rng().random_range(0.8..1.2)));
     }
 
-    /// The table went to somebody who was found.
+    /// The table went to somebody who was found. The tries of the last second still count: it may come back at once.
     pub(crate) fn found(&mut self) {
-        *self = Self::default();
+        (self.next, self.in_a_row) = (None, 0);
     }
 }
 
@@ -75,6 +75,22 @@ mod tests {
             assert!(window[MOST_IN_WINDOW] - window[0] >= WINDOW);
         }
         assert!(tries.len() >= 190, "urgent tries are kept waiting: {}", tries.len());
+    }
+
+    #[test]
+    fn a_table_that_comes_back_at_once_is_given_away_ten_times_a_second_at_most() {
+        let start = Instant::now();
+        let (mut pace, mut now, mut tries) = (Pace::default(), start, vec![]);
+        while now < start + Duration::from_secs(5) {
+            if pace.next_try(now, true) <= now {
+                pace.found();
+                pace.asked(now);
+                pace.in_vain(now);
+                tries.push(now);
+            }
+            now += Duration::from_millis(1);
+        }
+        assert!((40..=50).contains(&tries.len()), "{} tries", tries.len());
     }
 
     #[test]

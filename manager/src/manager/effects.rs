@@ -206,7 +206,7 @@ impl Control {
         let Some(client) = self.client_of(to) else { return Some(Input::Disconnected { worker: to }) };
         client.outbox.send(&event, writable);
         let of = &mut self.tables[table];
-        of.search.granted();
+        of.search.granted(self.registry.passings_over());
         of.counts.handoffs += 1;
         of.last_handoff = Some(of.story.granted(&of.id, to, epoch, why));
         None

@@ -20,27 +20,37 @@ pub(super) struct Search {
     calls: Arc<AtomicUsize>,
     /// When it is asked next.
     next: Option<Instant>,
-    /// The last offer came to nothing.
+    /// The last offer came to nothing, or its owner gave the table up.
     passed_over: bool,
+    /// How often anybody had been passed over when the table was last granted.
+    passings_over: u64,
 }
 
 impl Search {
     /// Without find-me the table stays with the manager.
     pub(super) fn new(find_me: Option<Arc<dyn FindMe>>) -> Self {
-        Self { find_me, pace: Pace::default(), calls: Arc::default(), next: None, passed_over: false }
+        Self {
+            find_me,
+            pace: Pace::default(),
+            calls: Arc::default(),
+            next: None,
+            passed_over: false,
+            passings_over: 0,
+        }
     }
 
     pub(super) fn next_try(&self) -> Option<Instant> {
         self.next
     }
 
-    /// The table went to the worker that was found.
-    pub(super) fn granted(&mut self) {
+    /// The table went to the worker that was found: whoever has not been passed over after that is worth a try again.
+    pub(super) fn granted(&mut self, passings_over: u64) {
         self.pace.found();
+        self.passings_over = passings_over;
         self.next = None;
     }
 
-    /// Somebody did not take the table.
+    /// Somebody did not take the table, or gave it up.
     pub(super) fn passed_over(&mut self) {
         self.passed_over = true;
         let now = Instant::now();
@@ -53,11 +63,13 @@ impl Search {
 }
 
 impl Control {
-    /// What the machine wants: ask now, unless the last offer just came to nothing and there is nobody else to try.
+    /// What the machine wants: ask now, unless the last one to have it just came to nothing and there is nobody else to try.
     pub(super) fn ask_find_me(&mut self, table: usize) -> Option<Input> {
         let search = &mut self.tables[table].search;
         let passed_over = std::mem::take(&mut search.passed_over);
-        let urgent = !passed_over || self.registry.now().candidates(&self.tables[table].id).any_untried();
+        let granted_at = search.passings_over;
+        let candidates = self.registry.now().candidates(&self.tables[table].id);
+        let urgent = !passed_over || candidates.any_untried_since(granted_at);
         self.ask_at_its_pace(table, urgent)
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub struct Candidate {
     id: WorkerId,
     name: Arc<str>,
-    passed_over: u32,
+    passed_over: u64,
 }
 
 impl Candidate {
@@ -32,8 +32,8 @@ impl Candidate {
     }
 }
 
-/// The candidates for one table, best first: those that did not take it when it was offered come behind the others,
-/// and else the longest ready is the first.
+/// The candidates for one table, best first: the longest ready first, and behind them those that did not take it when
+/// it was offered, or gave it up, the last of them at the end.
 #[derive(Debug, Clone, Default)]
 pub struct Candidates {
     best_first: Vec<Candidate>,
@@ -76,9 +76,10 @@ impl Candidates {
         self.iter().find(|candidate| candidate.pid() == pid).cloned()
     }
 
-    /// Whether somebody is there who was never passed over.
+    /// Whether somebody is there who has not been passed over since there were that many
+    /// [`passings_over`](super::RegistryWriter::passings_over).
     #[must_use]
-    pub fn any_untried(&self) -> bool {
-        self.iter().any(|candidate| candidate.passed_over == 0)
+    pub fn any_untried_since(&self, passings_over: u64) -> bool {
+        self.iter().any(|candidate| candidate.passed_over <= passings_over)
     }
 }

@@ -33,8 +33,9 @@ pub struct Worker {
 /// A worker's heir for one table.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Heir {
-    /// How often it did not take the table it was offered: it ranks behind those with fewer.
-    pub passed_over: u32,
+    /// When it was last passed over, as a count of all such events; 0 where it never was. It did not take the table,
+    /// or gave it up: it ranks behind those with less.
+    pub passed_over: u64,
 }
 
 /// All registered workers, in the order of their registration, as of one moment.
@@ -55,8 +56,8 @@ impl Registry {
         self.workers().find(|worker| worker.id == id)
     }
 
-    /// The ready workers that have an heir for the table, best first: those that were passed over least, and of these
-    /// the longest ready.
+    /// The ready workers that have an heir for the table, best first: those that were never passed over, the longest
+    /// ready first, and then the others, the one that was passed over last at the end.
     #[must_use]
     pub fn candidates(&self, table: &str) -> Candidates {
         Candidates::of(self, table)
@@ -69,6 +70,7 @@ pub struct RegistryWriter {
     published: Arc<ArcSwap<Registry>>,
     registrations: u64,
     readinesses: u64,
+    passings_over: u64,
 }
 
 /// Reads the registry, at any time, on any thread.
@@ -124,13 +126,21 @@ impl RegistryWriter {
         });
     }
 
-    /// The worker did not take the table that it was offered.
+    /// The worker did not take the table that it was offered, or gave it up: everybody else comes first.
     pub fn pass_over(&mut self, id: WorkerId, table: &str) {
+        self.passings_over += 1;
+        let passings_over = self.passings_over;
         self.change(id, |worker| {
             if let Some(heir) = worker.heirs.get_mut(table) {
-                heir.passed_over = heir.passed_over.saturating_add(1);
+                heir.passed_over = passings_over;
             }
         });
+    }
+
+    /// How often anybody was passed over.
+    #[must_use]
+    pub fn passings_over(&self) -> u64 {
+        self.passings_over
     }
 
     /// The worker is gone: dead, or without a connection.
@@ -178,6 +188,15 @@ mod tests {
             registry.now().candidates("sales").iter().map(|candidate| candidate.id()).collect()
         };
         assert_eq!(order(&registry), [c, a], "b is not ready");
+        registry.pass_over(c, "sales");
+        assert_eq!(order(&registry), [a, c]);
+        let until_now = registry.passings_over();
+        for (last, first) in [(a, c), (c, a), (c, a), (a, c)] {
+            registry.pass_over(last, "sales");
+            assert_eq!(order(&registry), [first, last], "who was passed over last comes last");
+        }
+        assert!(!registry.now().candidates("sales").any_untried_since(until_now));
+        assert!(registry.now().candidates("sales").any_untried_since(until_now + 3), "that is c");
         registry.pass_over(c, "sales");
         assert_eq!(order(&registry), [a, c]);
         registry.ready(b);

@@ -160,6 +160,11 @@ fn a_release_moves_the_table_only_when_nobody_can_write() {
     Run::new()
         .granted(A, 1)
         .then(Input::Released { worker: A, epoch: 1 })
+        .wants(&[
+            Effect::Arm { timer: Timer::Reclaim, epoch: 1 },
+            Effect::Prove,
+            Effect::PassOver { worker: A },
+        ])
         .then(Input::StillWritable { held_by: "process 101".to_owned() })
         .wants(&[Effect::Arm { timer: Timer::ProveAgain, epoch: 1 }])
         .is("reclaiming")
@@ -255,6 +260,7 @@ fn a_recall_ends_with_the_release_or_with_its_time() {
         .wants(&[Effect::Recall { from: A, epoch: 1 }, Effect::Arm { timer: Timer::Recall, epoch: 1 }])
         .then(Input::Released { worker: A, epoch: 1 });
     assert!(run.effects.contains(&Effect::RecallOver { end: RecallEnd::TakenBack }));
+    assert!(run.effects.contains(&Effect::PassOver { worker: A }));
     let why = TransferReason::Recalled { pid: A.pid };
     assert!(matches!(run.table.state(), State::Reclaiming { why: w, .. } if *w == why));
 

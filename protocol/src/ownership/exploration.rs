@@ -136,6 +136,8 @@ impl World {
             let word = matches!(input, Input::Released { worker, epoch: of } if (worker, of) == (by, epoch));
             let death = matches!(input, Input::Died { worker, .. } if worker == by);
             assert!(!moved || word || death, "moved without the owner's word or death: {told}");
+            let passed_over = effects.contains(&Effect::PassOver { worker: *by });
+            assert_eq!(passed_over, word, "who gave it up comes last, and nobody else: {told}");
         }
     }
 

@@ -222,7 +222,7 @@ pub enum Input {
 pub enum Effect {
     /// Ask find-me, now or as soon as its pace permits; answer with [`Input::Found`].
     AskFindMe,
-    /// Rank this worker behind the others: it did not take the table.
+    /// Rank this worker behind the others: it did not take the table, or gave it up.
     PassOver {
         /// The worker.
         worker: WorkerId,

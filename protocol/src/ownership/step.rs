@@ -139,7 +139,10 @@ fn owned(owned: Owned, input: Input) -> Step {
                 true => TransferReason::Recalled { pid: by.pid },
                 false => TransferReason::Released { pid: by.pid },
             };
-            taken_back(by, epoch, why, recalled)
+            let (state, mut effects) = taken_back(by, epoch, why, recalled);
+            // It gave the table up: anybody else comes first.
+            effects.push(Effect::PassOver { worker: by });
+            (state, effects)
         }
         Input::Died { worker, how } if worker == by => {
             taken_back(by, epoch, TransferReason::Died { pid: by.pid, how }, recalled)
