@@ -136,6 +136,52 @@ fn readers_move_to_a_table_that_was_created_anew() {
     assert_eq!(line.hear(), None, "without handles the client ends");
 }
 
+/// The manager keeps only so many descriptors waiting for a connection.
+#[test]
+fn readers_move_one_table_after_the_other() {
+    let mut manager = Manager::start();
+    let (client, mut line) = client(&manager);
+    let opened = |line: &Line, manager: &Manager| match line.hear() {
+        Some(Request::Open { request, table }) => {
+            let descriptor = manager.segment.fresh_read_only().unwrap();
+            line.say_with(Event::Opened { request, table: table.clone() }, &descriptor);
+            table
+        }
+        other => panic!("expected to be asked for a table, heard {other:?}"),
+    };
+    let mut readers: Vec<Reader<str, u64>> = Vec::new();
+    for table in ["sales", "cars", "tyres"] {
+        let client = client.clone();
+        let reading = std::thread::spawn(move || client.reader(table).unwrap());
+        opened(&line, &manager);
+        readers.push(reading.join().unwrap());
+    }
+
+    manager.segment = segment(2);
+    drop(line);
+    line = manager.accept();
+    line.welcome();
+    let asked = |why, message: &str| {
+        let Some(Request::Open { request, table }) = line.hear() else { panic!("expected to be asked") };
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        assert!(line.is_silent(), "asked for more before it was answered");
+        line.say(Event::Refused { request: Some(request), why, message: message.into() });
+        table
+    };
+    // Not now: asked again. Never: the others are asked for all the same.
+    let first = asked(Refusal::TooMany, "read the answers before asking for more tables");
+    assert_eq!(opened(&line, &manager), first);
+    let second = asked(Refusal::NotPermitted, "not any more");
+    let third = opened(&line, &manager);
+    support::until("the third has moved", || {
+        readers.iter().filter(|reader| reader.info().incarnation == 2).count() == 2
+    });
+    for reader in &readers {
+        assert_eq!(reader.info().incarnation == 1, reader.table() == second);
+    }
+    assert!(first != third && line.is_silent());
+}
+
 #[test]
 fn what_was_asked_is_asked_again() {
     let manager = Manager::start();

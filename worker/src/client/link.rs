@@ -16,12 +16,15 @@ use crossbeam_channel::Sender;
 use heirloom_protocol::message::{Refusal, Request};
 
 use super::ownership::Tenure;
-use super::session::{Answer, Answered, Effect, Granted, Question, Reply, Session};
+use super::session::{Answer, Answered, Effect, Granted, Question, Refused, Reply, Session};
 use super::source::Source;
 use super::{ConnectError, Grant, Ownership};
 use crate::heir::TableHeir;
 use crate::host::{Connection, SocketError};
 use crate::transfer::Transfer;
+
+/// How often a table is asked for, one answer after the other, while the manager says that too many are waiting.
+const OPEN_TRIES: u32 = 16;
 
 /// Handles hold this. When the last one is dropped, the client ends.
 pub(crate) struct Link {
@@ -296,23 +299,50 @@ impl Hub {
 
     /// After a reconnection: where the manager had to create a table anew, its readers go on with the new one.
     fn move_readers(&self) {
-        let sources: Vec<_> = lock(&self.sources).values().cloned().collect();
-        for source in sources {
-            let Some(table) = source.upgrade().map(|source| source.table().to_owned()) else { continue };
-            let question = Question::Open { table };
-            let reply: Reply<Answered> = Box::new(move |answered| {
-                if let (Some(source), Ok(Answer::Opened(descriptor))) = (source.upgrade(), answered) {
-                    match source.move_to(descriptor) {
-                        Ok(true) => {
-                            tracing::info!(table = source.table(), "reading the segment created anew")
-                        }
-                        Ok(false) => {}
-                        Err(error) => tracing::warn!(%error, "readers stay with the old segment"),
-                    }
+        let sources = lock(&self.sources).values().cloned().collect();
+        self.move_next(sources, OPEN_TRIES);
+    }
+
+    /// Moves the readers of the last of `sources`, and then those of the others: one after the other, because the
+    /// manager keeps no more than a few descriptors waiting for a connection.
+    fn move_next(&self, mut sources: Vec<Weak<Source>>, tries: u32) {
+        let (source, table) = loop {
+            let Some(source) = sources.pop() else { return };
+            let table = source.upgrade().map(|source| source.table().to_owned());
+            if let Some(table) = table {
+                break (source, table);
+            }
+        };
+        let question = Question::Open { table: table.clone() };
+        let link = Weak::clone(&self.link);
+        let reply: Reply<Answered> = Box::new(move |answered| {
+            let mut tries_left = OPEN_TRIES;
+            match answered {
+                Ok(answer) => move_source(&source, answer),
+                Err(Refused::Closed) => return,
+                Err(Refused::ByManager { why: Refusal::TooMany, .. }) if tries > 1 => {
+                    // Whatever waited before this answer has been read by now.
+                    sources.push(source);
+                    tries_left = tries - 1;
                 }
-            });
-            self.tell(|session| session.ask(question, reply));
-        }
+                Err(Refused::ByManager { message, .. }) => {
+                    tracing::warn!(table, message, "readers stay with the old segment");
+                }
+            }
+            if let Some(link) = link.upgrade() {
+                link.hub.move_next(sources, tries_left);
+            }
+        });
+        self.tell(|session| session.ask(question, reply));
+    }
+}
+
+fn move_source(source: &Weak<Source>, answer: Answer) {
+    let (Some(source), Answer::Opened(descriptor)) = (source.upgrade(), answer) else { return };
+    match source.move_to(descriptor) {
+        Ok(true) => tracing::info!(table = source.table(), "reading the segment created anew"),
+        Ok(false) => {}
+        Err(error) => tracing::warn!(%error, "readers stay with the old segment"),
     }
 }
 
