@@ -147,7 +147,8 @@ impl Control {
         Ok((control, Inputs { own: own_inputs, said: said_inputs }))
     }
 
-    /// Takes one notice after the other until `stop` is done. Deaths come before what clients say.
+    /// Takes one notice after the other until `stop` is done. Deaths and deadlines come before what
+    /// clients say, however much they say.
     pub(super) async fn run(
         mut self,
         mut inputs: Inputs,
@@ -159,9 +160,9 @@ impl Control {
             tokio::select! {
                 biased;
                 Some(notice) = inputs.own.recv() => self.note(notice)?,
-                Some(notice) = inputs.said.recv() => self.note(notice)?,
-                () = wait_until(deadline) => self.time_passes(),
                 () = &mut stop => return Ok(()),
+                () = wait_until(deadline) => self.time_passes(),
+                Some(notice) = inputs.said.recv() => self.note(notice)?,
             }
         }
     }
@@ -320,6 +321,8 @@ impl Control {
 
 async fn wait_until(deadline: Option<Instant>) {
     match deadline {
+        // At once: a sleep may look at the clock only after a rest.
+        Some(deadline) if deadline <= Instant::now() => {}
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
