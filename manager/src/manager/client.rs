@@ -27,6 +27,9 @@ const MAX_WAITING: usize = 128;
 /// what the manager's own user may have under way, and would stop every handoff (rule H19).
 pub(super) const MAX_UNREAD_DESCRIPTORS: u32 = 8;
 
+/// How long nothing is sent to a client after the kernel has said that too many descriptors are under way.
+const TOO_MANY_PAUSE: Duration = Duration::from_millis(10);
+
 /// What the control task knows of a connection.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -148,11 +151,15 @@ impl Outbox {
                 continue;
             }
             let mut ready = self.connection.writable().await?;
-            // No answer means that it was not ready after all.
-            if let Ok(sent) =
-                ready.try_io(|connection| self.send_first(connection.get_ref()).map_err(io::Error::from))
-            {
-                sent?;
+            match self.send_first(self.connection.get_ref()) {
+                Ok(()) => {}
+                Err(SocketError::WouldBlock) => ready.clear_ready(),
+                // Others leave their descriptors unread: no fault of this client.
+                Err(SocketError::TooManyInFlight) => {
+                    drop(ready);
+                    tokio::time::sleep(TOO_MANY_PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
             }
         }
     }
