@@ -290,6 +290,7 @@ fn a_recall_is_answered_by_the_release_or_by_its_time() {
     recall(2);
     assert!(owner.tell("hear").starts_with("Recalled"));
     assert!(client.hears_refusal(Refusal::NotNow).contains("did not release it in time"));
+    assert!(owner.tell("hear").starts_with("Withdrawn"));
     recall(3);
     assert!(owner.tell("hear").starts_with("Recalled"));
     owner.tell("release");

@@ -63,7 +63,7 @@ impl Control {
             Effect::Withdraw { from, epoch, why } => {
                 let id = self.tables[table].id.to_string();
                 self.tell(from, &Event::Withdrawn { table: id.clone(), epoch, reason: why.to_owned() });
-                tracing::warn!(table = id, epoch, worker = from.pid, why, "the offer is withdrawn");
+                tracing::warn!(table = id, epoch, worker = from.pid, why, "the offer or recall is withdrawn");
                 None
             }
             Effect::Recall { from, epoch } => {

@@ -266,7 +266,10 @@ fn a_recall_ends_with_the_release_or_with_its_time() {
 
     recalled()
         .then(Input::Elapsed { timer: Timer::Recall, epoch: 1 })
-        .wants(&[Effect::RecallOver { end: RecallEnd::Unanswered }])
+        .wants(&[
+            Effect::Withdraw { from: A, epoch: 1, why: "the recall was not answered in its time" },
+            Effect::RecallOver { end: RecallEnd::Unanswered },
+        ])
         .is("owned");
     Run::new().then(Input::RecallWanted).wants(&[Effect::RecallOver { end: RecallEnd::NobodyOwns }]);
 }

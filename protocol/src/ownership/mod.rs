@@ -257,7 +257,7 @@ pub enum Effect {
         /// Why the table changed hands.
         why: TransferReason,
     },
-    /// Say that the offer of that epoch does not stand.
+    /// Say that the offer of that epoch does not stand, or to its owner: that the recall does not.
     Withdraw {
         /// The worker.
         from: WorkerId,

@@ -153,7 +153,9 @@ fn owned(owned: Owned, input: Input) -> Step {
             stays(link, true, vec![recall, Effect::Arm { timer: Timer::Recall, epoch }])
         }
         Input::Elapsed { timer: Timer::Recall, epoch: of } if recalled && of == epoch => {
-            stays(link, false, vec![Effect::RecallOver { end: RecallEnd::Unanswered }])
+            let withdraw =
+                Effect::Withdraw { from: by, epoch, why: "the recall was not answered in its time" };
+            stays(link, false, vec![withdraw, Effect::RecallOver { end: RecallEnd::Unanswered }])
         }
         Input::Disconnected { worker } if worker == by && link == Link::Connected => {
             stays(Link::Lost, recalled, vec![Effect::Arm { timer: Timer::Connection, epoch }])
