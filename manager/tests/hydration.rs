@@ -4,7 +4,7 @@
 mod house;
 
 use heirloom_manager::manager::ManagerError;
-use heirloom_protocol::message::Request;
+use heirloom_protocol::message::{Refusal, Request};
 use heirloom_protocol::table::TableReader;
 use house::{BY_NAME, House, config};
 use std::path::Path;
@@ -29,6 +29,14 @@ fn nothing_is_offered_or_opened_before_the_last_entry_is_there() {
     let mut asker = house.client();
     let state = |status: heirloom_protocol::message::Status| status.tables[0].state.clone();
     assert_eq!(state(asker.status()), "hydrating");
+    // No more than a few at a time, and only of tables that there are: refused at once.
+    let greedy = house.client();
+    let open = |request, table: &str| greedy.say(&Request::Open { request, table: table.to_owned() });
+    open(0, "nowhere");
+    greedy.hears_refusal(Refusal::UnknownTable);
+    (1..=9).for_each(|request| open(request, "cars"));
+    greedy.hears_refusal(Refusal::TooMany);
+    assert!(started.elapsed() < Duration::from_secs(1));
 
     let reader = house.client();
     let cars = TableReader::open(reader.open("cars")).unwrap();

@@ -240,6 +240,7 @@ impl Control {
     fn closed(&mut self, from: ClientId) {
         let Some(client) = self.clients.remove(&from) else { return };
         client.outbox.end();
+        self.waiting_opens.retain(|open| open.client != from);
         let Some(id) = client.worker else { return };
         self.registry.remove(id);
         if let Some(worker) = self.workers.get_mut(&id) {

@@ -1,7 +1,7 @@
 //! What clients say, and what they are answered.
 
 use super::access::NotRegistered;
-use super::client::ClientId;
+use super::client::{ClientId, MAX_UNREAD_DESCRIPTORS};
 use super::control::{Control, WaitingOpen, Worker};
 use super::status;
 use heirloom_protocol::message::{Event, MAX_NAME_BYTES, PROTOCOL_VERSION, Refusal, Request};
@@ -74,10 +74,12 @@ impl Control {
             _ if !client.greeted => Err(No::because(Refusal::Malformed, "the first message must be Hello")),
 
             Request::Open { request, table } if !self.open => {
-                if self.waiting_opens.len() >= MAX_WAITING_REQUESTS {
-                    return Err(
-                        No::because(Refusal::TooMany, "the tables are still being hydrated").to(request)
-                    );
+                let may = self.find(&table).and_then(|table| self.may_open(from, table));
+                may.map_err(|no| no.to(request))?;
+                let waiting = self.waiting_opens.iter().filter(|open| open.client == from).count();
+                if waiting >= MAX_UNREAD_DESCRIPTORS as usize {
+                    let message = "the tables are still being hydrated, and you wait for many already";
+                    return Err(No::because(Refusal::TooMany, message).to(request));
                 }
                 self.waiting_opens.push(WaitingOpen { client: from, request, table });
                 Ok(())
@@ -250,9 +252,9 @@ impl Control {
         }
     }
 
-    fn read_only(&mut self, from: ClientId, table: usize) -> Result<OwnedFd, No> {
+    fn may_open(&self, from: ClientId, table: usize) -> Result<(), No> {
         let gone = || No::because(Refusal::NotNow, "the client is gone");
-        let client = self.clients.get_mut(&from).ok_or_else(gone)?;
+        let client = self.clients.get(&from).ok_or_else(gone)?;
         let of = &self.tables[table];
         let id = &of.id;
         if of.private {
@@ -263,6 +265,14 @@ impl Control {
             let message = format!("user {} may not read table `{id}`", client.person.uid());
             return Err(No::because(Refusal::NotPermitted, message));
         }
+        Ok(())
+    }
+
+    fn read_only(&mut self, from: ClientId, table: usize) -> Result<OwnedFd, No> {
+        self.may_open(from, table)?;
+        let client = self.clients.get_mut(&from).expect("it was there above");
+        let of = &self.tables[table];
+        let id = &of.id;
         if !client.may_have_descriptor() {
             return Err(No::because(Refusal::TooMany, "read the answers before asking for more tables"));
         }
