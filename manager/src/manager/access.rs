@@ -2,7 +2,7 @@
 
 use crate::config::users::{self, UnknownName};
 use crate::config::{Config, Grant};
-use heirloom_protocol::sys::Credentials;
+use heirloom_protocol::sys::{Credentials, Process};
 use std::collections::HashMap;
 
 use super::ManagerError;
@@ -15,8 +15,12 @@ pub(super) struct Person {
 }
 
 impl Person {
-    pub(super) fn new(credentials: Credentials) -> Self {
+    pub(super) fn new(credentials: Credentials, process: &Process) -> Self {
         let mut groups = supplementary_groups(credentials.pid);
+        // Then the number may be somebody else's by now, and so may be the groups.
+        if process.has_exited() {
+            groups.clear();
+        }
         groups.push(credentials.gid);
         Self { uid: credentials.uid, groups }
     }
@@ -129,5 +133,18 @@ mod tests {
         let groups = supplementary_groups(std::process::id());
         let ours: Vec<_> = rustix::process::getgroups().unwrap().iter().map(|group| group.as_raw()).collect();
         assert_eq!(groups, ours);
+    }
+
+    #[test]
+    fn the_groups_of_a_process_that_has_ended_are_not_looked_up_by_its_number() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let process = Process::open(child.id()).unwrap();
+        child.wait().unwrap();
+        // As if its number had been given to us.
+        let credentials = Credentials { pid: std::process::id(), uid: 7, gid: 8 };
+        assert_eq!(Person::new(credentials, &process).groups, [8]);
+        let mut ours = supplementary_groups(std::process::id());
+        ours.push(8);
+        assert_eq!(Person::new(credentials, &Process::current().unwrap()).groups, ours);
     }
 }

@@ -51,11 +51,12 @@ impl Client {
         connection.set_nonblocking(true)?;
         connection.refuse_descriptors();
         let peer = connection.peer()?;
+        let person = Person::new(peer.credentials, &peer.process);
         Ok(Self {
             outbox: Arc::new(Outbox::new(connection)?),
             credentials: peer.credentials,
             process: Arc::new(peer.process),
-            person: Person::new(peer.credentials),
+            person,
             greeted: false,
             worker: None,
             descriptors: 0,
