@@ -1,6 +1,7 @@
 //! Who seems to hold a segment writable: for messages to people, never for a decision (that is the lease's).
 
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -59,8 +60,11 @@ fn maps_writable(process: &Path, inode: u64) -> bool {
 fn has_writable_descriptor(process: &Path, file: (u64, u64)) -> bool {
     let Ok(descriptors) = std::fs::read_dir(process.join("fd")) else { return false };
     descriptors.flatten().any(|entry| {
-        let same_file =
-            std::fs::metadata(entry.path()).is_ok_and(|status| (status.dev(), status.ino()) == file);
+        // A look at any other file may wait for ever: on a server that is gone, say.
+        let is_memfd = std::fs::read_link(entry.path())
+            .is_ok_and(|name| name.as_os_str().as_bytes().starts_with(b"/memfd:"));
+        let same_file = is_memfd
+            && std::fs::metadata(entry.path()).is_ok_and(|status| (status.dev(), status.ino()) == file);
         same_file && is_open_for_writing(&process.join("fdinfo").join(entry.file_name()))
     })
 }
