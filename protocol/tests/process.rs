@@ -37,6 +37,7 @@ fn identity_is_the_process_and_not_its_number() {
     // It survives the store: the same descriptor, taken up by somebody who knows nothing of it.
     let stored: OwnedFd = one.as_fd().try_clone_to_owned().expect("a copy");
     one.kill(Signal::KILL).expect("killed");
+    assert!(one.wait_exit(Duration::MAX));
     let found = Process::from_pidfd(stored.try_clone().expect("a copy")).expect("a pidfd");
     assert_eq!((found.pid(), found.identity()), (one.pid(), one.identity()));
     assert_eq!(one.end(), -9);

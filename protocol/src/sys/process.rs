@@ -126,11 +126,14 @@ impl Process {
     /// Waits until it has ended, at most that long; whether it has.
     #[must_use]
     pub fn wait_exit(&self, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
+        // None: so far away that it never comes.
+        let deadline = Instant::now().checked_add(timeout);
         loop {
-            let rest = deadline.saturating_duration_since(Instant::now());
-            let rest = Timespec { tv_sec: rest.as_secs() as i64, tv_nsec: i64::from(rest.subsec_nanos()) };
-            match rustix::event::poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&rest)) {
+            let rest = deadline.map(|deadline| {
+                let rest = deadline.saturating_duration_since(Instant::now());
+                Timespec { tv_sec: rest.as_secs() as i64, tv_nsec: i64::from(rest.subsec_nanos()) }
+            });
+            match rustix::event::poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], rest.as_ref()) {
                 Ok(ready) => return ready > 0,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return false,
