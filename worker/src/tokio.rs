@@ -149,7 +149,8 @@ impl Client {
 
     async fn ask(&self, question: Question) -> Result<Answer, RequestError> {
         let (sender, answer) = oneshot::channel();
-        self.0.ask_then(question.clone(), Box::new(move |answered| drop(sender.send(answered))))?;
+        let reply = Box::new(move |answered| drop(sender.send(answered)));
+        let _asking = self.0.ask_then(question.clone(), reply)?;
         awaited(&question, answer).await
     }
 }
@@ -222,7 +223,7 @@ impl Worker {
     async fn inherit(&self, table: &str, heir: Box<dyn TableHeir>) -> Result<(), HeirError> {
         let (sender, answer) = oneshot::channel();
         let reply = Box::new(move |answered| drop(sender.send(answered)));
-        self.0.client().heir_then(table, heir, reply)?;
+        let _asking = self.0.client().heir_then(table, heir, reply)?;
         let answered = awaited(&Question::MayInherit { table: table.to_owned() }, answer).await;
         self.0.client().heir_answered(table, answered.map(drop))
     }

@@ -90,6 +90,24 @@ async fn an_acceptance_that_is_cancelled_gives_the_table_back() {
 }
 
 #[tokio::test]
+async fn a_question_that_nobody_awaits_is_not_asked_again() {
+    let (manager, worker, _heir, line) = candidate().await;
+    let client = worker.client();
+    let asking = tokio::spawn(async move { client.status().await });
+    let heard = beside(move || line.hear().map(|heard| (heard, line))).await.unwrap();
+    let Some((Request::Status { .. }, line)) = heard else { panic!("expected to be asked") };
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    drop(line);
+    let again = beside(move || {
+        let line = manager.candidate_again("tracker");
+        std::thread::sleep(Duration::from_millis(20));
+        line.is_silent()
+    });
+    assert!(again.await.unwrap());
+}
+
+#[tokio::test]
 async fn a_dropped_heir_declines() {
     let (mut manager, _worker, heir, line) = candidate().await;
     drop(heir);

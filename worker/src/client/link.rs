@@ -89,21 +89,35 @@ impl Link {
         self.hub.is_client_thread()
     }
 
-    pub(super) fn ask(&self, question: Question, reply: Reply<Answered>) {
-        self.hub.tell(|session| session.ask(question, reply));
+    pub(super) fn ask(self: &Arc<Self>, question: Question, reply: Reply<Answered>) -> Asking {
+        self.asking(|session| session.ask(question, reply))
     }
 
-    /// False where the table has an heir already. `reply` hears whether the manager agrees.
-    pub(super) fn heir(&self, table: &str, heir: Box<dyn TableHeir>, reply: Reply<Answered>) -> bool {
+    fn asking(self: &Arc<Self>, ask: impl FnOnce(&mut Session) -> Vec<Effect>) -> Asking {
+        let mut number = 0;
+        self.hub.tell(|session| {
+            let effects = ask(session);
+            number = session.last_number();
+            effects
+        });
+        Asking { link: Arc::clone(self), number }
+    }
+
+    /// None where the table has an heir already. `reply` hears whether the manager agrees.
+    pub(super) fn heir(
+        self: &Arc<Self>,
+        table: &str,
+        heir: Box<dyn TableHeir>,
+        reply: Reply<Answered>,
+    ) -> Option<Asking> {
         // The heir is there before the manager hears of it.
         let mut heirs = lock(&self.hub.heirs);
         if heirs.contains_key(table) {
-            return false;
+            return None;
         }
         heirs.insert(table.to_owned(), Arc::new(Mutex::new(heir)));
         drop(heirs);
-        self.hub.tell(|session| session.heir(table, reply));
-        true
+        Some(self.asking(|session| session.heir(table, reply)))
     }
 
     /// Forgets an heir that the manager does not agree to.
@@ -156,6 +170,27 @@ impl Link {
                 source
             }
         }
+    }
+}
+
+/// A question whose answer somebody waits for. Dropped, it is not asked again after a reconnection.
+#[must_use = "dropped, the question is forgotten"]
+pub(crate) struct Asking {
+    link: Arc<Link>,
+    number: u32,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if self.link.is_inert() {
+            return;
+        }
+        // Dropped after the lock is released: a reply may hold anything.
+        let mut forgotten = None;
+        self.link.hub.tell(|session| {
+            forgotten = session.forget(self.number);
+            Vec::new()
+        });
     }
 }
 

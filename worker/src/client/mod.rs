@@ -27,7 +27,7 @@ use crossbeam_channel::Receiver;
 use heirloom_protocol::message::{MAX_NAME_BYTES, Status};
 
 pub use error::{ConnectError, RequestError};
-pub(crate) use link::Link;
+pub(crate) use link::{Asking, Link};
 #[cfg(feature = "tokio")]
 pub(crate) use ownership::Tenure;
 pub(crate) use ownership::{Grant, Ownership};
@@ -167,31 +167,28 @@ impl Client {
     /// Tells the manager of an heir, and waits until it agrees.
     pub(crate) fn heir(&self, table: &str, heir: Box<dyn TableHeir>) -> Result<(), HeirError> {
         let (reply, answer) = self.waiting()?;
-        self.heir_then(table, heir, reply)?;
+        let _asking = self.heir_then(table, heir, reply)?;
         self.heir_answered(
             table,
             self.wait(&Question::MayInherit { table: table.to_owned() }, &answer).map(drop),
         )
     }
 
-    /// Tells the manager of an heir; `reply` hears on the client's thread whether it agrees, and then
-    /// [`Self::heir_answered`] is to be called.
+    /// Tells the manager of an heir; `reply` hears on the client's thread whether it agrees, while what is returned is
+    /// kept, and then [`Self::heir_answered`] is to be called.
     pub(crate) fn heir_then(
         &self,
         table: &str,
         heir: Box<dyn TableHeir>,
         reply: Reply<Answered>,
-    ) -> Result<(), HeirError> {
+    ) -> Result<Asking, HeirError> {
         if table.is_empty() || table.len() > MAX_NAME_BYTES {
             return Err(HeirError::Name { length: table.len() });
         }
         if self.link.is_inert() {
             return Err(RequestError::ForkedChild.into());
         }
-        if !self.link.heir(table, heir, reply) {
-            return Err(HeirError::Twice { table: table.to_owned() });
-        }
-        Ok(())
+        self.link.heir(table, heir, reply).ok_or_else(|| HeirError::Twice { table: table.to_owned() })
     }
 
     pub(crate) fn heir_answered(
@@ -208,7 +205,7 @@ impl Client {
     /// Asks, and waits for the answer.
     fn ask(&self, question: Question) -> Result<Answer, RequestError> {
         let (reply, answer) = self.waiting()?;
-        self.ask_then(question.clone(), reply)?;
+        let _asking = self.ask_then(question.clone(), reply)?;
         self.wait(&question, &answer)
     }
 
@@ -231,13 +228,16 @@ impl Client {
         }
     }
 
-    /// Asks; `reply` hears the answer on the client's thread.
-    pub(crate) fn ask_then(&self, question: Question, reply: Reply<Answered>) -> Result<(), RequestError> {
+    /// Asks; `reply` hears the answer on the client's thread, while what is returned is kept.
+    pub(crate) fn ask_then(
+        &self,
+        question: Question,
+        reply: Reply<Answered>,
+    ) -> Result<Asking, RequestError> {
         if self.link.is_inert() {
             return Err(RequestError::ForkedChild);
         }
-        self.link.ask(question, reply);
-        Ok(())
+        Ok(self.link.ask(question, reply))
     }
 
     /// A reader over the mapping that others of this client read already.

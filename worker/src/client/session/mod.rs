@@ -200,6 +200,16 @@ impl Session {
         self.when_online(request)
     }
 
+    /// The number of the question that was asked last.
+    pub(crate) fn last_number(&self) -> u32 {
+        self.last_number
+    }
+
+    /// Nobody waits for the answer to a question any more.
+    pub(crate) fn forget(&mut self, number: u32) -> Option<Reply<Answered>> {
+        self.asked.remove(&number).map(|asked| asked.reply)
+    }
+
     /// The worker has an heir for a table; `reply` hears whether it may.
     pub(crate) fn heir(&mut self, table: &str, reply: Reply<Answered>) -> Vec<Effect> {
         self.heirs.insert(table.to_owned());
@@ -401,7 +411,7 @@ impl Session {
     }
 
     fn answered(&mut self, request: u32, answered: Answered) -> Vec<Effect> {
-        // None: it was asked again after a reconnection, and this is the second answer.
+        // None: it was asked again after a reconnection and this is the second answer, or nobody waited so long.
         let Some(asked) = self.asked.remove(&request) else { return Vec::new() };
         let answered = asked.complaint.map_or(answered, Err);
         vec![Effect::Answer { reply: asked.reply, answered }]

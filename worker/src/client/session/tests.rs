@@ -136,6 +136,20 @@ fn a_status_in_pieces_begins_anew_with_the_connection() {
 }
 
 #[test]
+fn a_question_that_nobody_waits_for_is_not_asked_again() {
+    let mut session = ready();
+    let (reply, heard) = reply();
+    perform(session.ask(Question::Status, reply));
+    let number = session.last_number();
+    perform(session.lost());
+    assert!(session.forget(number).is_some() && session.forget(number).is_none());
+    assert!(!online(&mut session).contains(&Request::Status { request: number }));
+    let late = Event::Status { request: number, piece: "{}".into(), more: false };
+    assert_eq!(hear(&mut session, late, None).1, [""; 0], "an answer after all");
+    assert!(heard.lock().unwrap().is_empty());
+}
+
+#[test]
 fn every_acceptance_is_answered_once() {
     for end in ["granted", "withdrawn", "offered anew", "lost", "closed"] {
         let mut session = ready();
