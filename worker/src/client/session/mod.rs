@@ -241,10 +241,11 @@ impl Session {
         }
     }
 
-    /// The worker does not take what was offered.
+    /// The worker does not take what was offered. What it has accepted it cannot decline: that is said of an older
+    /// offer, of a manager that died and counted the same epochs.
     pub(crate) fn decline(&mut self, table: &str, epoch: u64, reason: String) -> Vec<Effect> {
         match self.offers.get(table) {
-            Some(offer) if offer.epoch == epoch => {
+            Some(offer) if offer.epoch == epoch && offer.accepted.is_none() => {
                 self.offers.remove(table);
                 self.when_online(Request::Decline { table: table.to_owned(), epoch, reason })
             }

@@ -179,6 +179,17 @@ fn every_acceptance_is_answered_once() {
 }
 
 #[test]
+fn a_decline_that_comes_late_leaves_the_acceptance_alone() {
+    let mut session = ready();
+    hear(&mut session, offered(1), descriptor());
+    let (reply, heard) = reply();
+    perform(session.accept("sales", 1, reply));
+    assert!(perform(session.decline("sales", 1, String::new())).0.is_empty());
+    hear(&mut session, granted(1), descriptor());
+    assert!(heard.lock().unwrap()[0].is_ok());
+}
+
+#[test]
 fn an_acceptance_of_what_is_not_on_offer_is_answered_at_once() {
     let mut session = ready();
     hear(&mut session, offered(2), descriptor());
