@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use heirloom_protocol::message::TransferReason;
@@ -52,8 +52,8 @@ pub struct Transfer {
 
 /// Where a transfer comes from.
 enum Origin {
-    /// The manager, with a read-only descriptor of the segment.
-    Manager { descriptor: OwnedFd, link: Arc<Link> },
+    /// The manager, with a read-only descriptor of the segment, which the session closes with the offer.
+    Manager { descriptor: Weak<OwnedFd>, link: Arc<Link> },
     /// A test, with the table on the heap.
     Rehearsal { region: Arc<HeapRegion> },
     /// It has been accepted or declined.
@@ -70,7 +70,7 @@ pub(crate) struct Offer {
 }
 
 impl Transfer {
-    pub(crate) fn from_manager(offer: Offer, descriptor: OwnedFd, link: Arc<Link>) -> Self {
+    pub(crate) fn from_manager(offer: Offer, descriptor: Weak<OwnedFd>, link: Arc<Link>) -> Self {
         Self::new(offer, Origin::Manager { descriptor, link })
     }
 
@@ -129,8 +129,12 @@ impl Transfer {
     /// [`BequestError`] where the segment cannot be read.
     pub fn bequest_bytes(&self) -> Result<Option<Vec<u8>>, BequestError> {
         let segment = match &self.origin {
-            Origin::Manager { descriptor, .. } => ReadHandle::map_copy(descriptor)
-                .map_err(|source| BequestError::Map { table: self.table.clone(), source })?,
+            Origin::Manager { descriptor, .. } => {
+                let withdrawn = || BequestError::Withdrawn { table: self.table.clone(), epoch: self.epoch };
+                let descriptor = descriptor.upgrade().ok_or_else(withdrawn)?;
+                ReadHandle::map_copy(&descriptor)
+                    .map_err(|source| BequestError::Map { table: self.table.clone(), source })?
+            }
             Origin::Rehearsal { region } => ReadHandle::heap(Arc::clone(region)),
             Origin::Settled => unreachable!("settling a transfer consumes it"),
         };
@@ -169,8 +173,7 @@ impl Transfer {
             Origin::Manager { link, .. } if link.is_inert() => {
                 return Err(AcceptError::ForkedChild { table });
             }
-            Origin::Manager { descriptor, link } => {
-                drop(descriptor);
+            Origin::Manager { link, .. } => {
                 let offered = table.clone();
                 let reply = move |grant: Result<Grant, String>| {
                     then(grant.map_err(|reason| AcceptError::Withdrawn { table: offered, epoch, reason }));
@@ -188,8 +191,7 @@ impl Transfer {
     }
 
     fn decline_once(&mut self, reason: String) {
-        if let Origin::Manager { descriptor, link } = mem::replace(&mut self.origin, Origin::Settled) {
-            drop(descriptor);
+        if let Origin::Manager { link, .. } = mem::replace(&mut self.origin, Origin::Settled) {
             link.decline(&self.table, self.epoch, reason);
         }
     }
@@ -228,6 +230,16 @@ pub struct GiftError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BequestError {
+    /// The offer does not stand any more.
+    #[error(
+        "the offer of table `{table}`, epoch {epoch}, does not stand any more; wait for the next transfer"
+    )]
+    Withdrawn {
+        /// The table's id.
+        table: String,
+        /// The epoch of the offer.
+        epoch: u64,
+    },
     /// The segment could not be mapped.
     #[error("cannot map table `{table}` to read its bequest: {source}")]
     Map {

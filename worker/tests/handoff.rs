@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use heirloom_protocol::message::{Event, Refusal, Request, TransferReason};
 use heirloom_protocol::table::Recovery;
-use heirloom_worker::{AcceptError, HeirError, TableHeir, Transfer, Worker, WriteError, Writer};
+use heirloom_worker::{
+    AcceptError, BequestError, HeirError, TableHeir, Transfer, Worker, WriteError, Writer,
+};
 use serde::Deserialize;
 use support::{Manager, PATIENCE, TABLE, Told, inbox, transfer};
 
@@ -160,6 +162,8 @@ fn an_offer_that_is_withdrawn_cannot_be_accepted() {
     line.say(withdrawn(2));
     manager.offer(&line, "");
     let next = transfer(&told);
+    assert!(matches!(late.bequest::<u64>(), Err(BequestError::Withdrawn { epoch: 2, .. })));
+    assert_eq!(next.bequest::<u64>().unwrap(), None);
     assert!(matches!(late.accept::<str, u64>(), Err(AcceptError::Withdrawn { epoch: 2, .. })));
     accepted(&manager, &line, next).release().unwrap();
     manager.expect_release(&line);

@@ -20,7 +20,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use heirloom_protocol::message::{Event, PROTOCOL_VERSION, Refusal, Request};
@@ -91,7 +91,7 @@ pub(crate) enum Effect {
     HangUp(String),
     Transferred {
         offer: Offer,
-        descriptor: OwnedFd,
+        descriptor: Weak<OwnedFd>,
     },
     Recalled(Recall),
     Fenced(Fenced),
@@ -127,6 +127,9 @@ struct Asked {
 /// An offer that has not been declined or granted.
 struct Offered {
     epoch: u64,
+    /// The transfer only borrows it: an offer that does not stand any more keeps no descriptor open, wherever its
+    /// transfer lies. None once the worker has accepted.
+    descriptor: Option<Arc<OwnedFd>>,
     /// Set once the worker has accepted.
     accepted: Option<Reply<Granted>>,
 }
@@ -235,6 +238,7 @@ impl Session {
         match self.offers.get_mut(table) {
             Some(offer) if offer.epoch == epoch && offer.accepted.is_none() => {
                 offer.accepted = Some(reply);
+                offer.descriptor = None;
                 self.when_online(Request::Accept { table: table.to_owned(), epoch })
             }
             _ => vec![Effect::Grant { reply, granted: Err("the offer was withdrawn".to_owned()) }],
@@ -359,8 +363,11 @@ impl Session {
         // Whatever was released before, the manager has heard.
         self.released.remove(&offer.table);
         effects.extend(self.forget_offer(&offer.table, "the table was offered anew"));
-        self.offers.insert(offer.table.clone(), Offered { epoch: offer.epoch, accepted: None });
-        effects.push(Effect::Transferred { offer, descriptor });
+        let descriptor = Arc::new(descriptor);
+        let borrowed = Arc::downgrade(&descriptor);
+        let offered = Offered { epoch: offer.epoch, descriptor: Some(descriptor), accepted: None };
+        self.offers.insert(offer.table.clone(), offered);
+        effects.push(Effect::Transferred { offer, descriptor: borrowed });
         effects
     }
 

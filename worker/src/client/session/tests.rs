@@ -190,6 +190,27 @@ fn a_decline_that_comes_late_leaves_the_acceptance_alone() {
 }
 
 #[test]
+fn an_offer_that_does_not_stand_any_more_keeps_no_descriptor() {
+    for end in ["accepted", "declined", "withdrawn", "offered anew", "lost", "closed"] {
+        let mut session = ready();
+        let effects = session.heard(offered(1), descriptor(), Instant::now());
+        let [Effect::Transferred { descriptor: lent, .. }] = &effects[..] else { panic!("not offered") };
+        assert_eq!(lent.strong_count(), 1);
+        let withdrawn = Event::Withdrawn { table: "sales".into(), epoch: 1, reason: "late".into() };
+        let ending = match end {
+            "accepted" => session.accept("sales", 1, reply().0),
+            "declined" => session.decline("sales", 1, String::new()),
+            "withdrawn" => session.heard(withdrawn, None, Instant::now()),
+            "offered anew" => session.heard(offered(2), descriptor(), Instant::now()),
+            "lost" => session.lost(),
+            _ => session.closed(),
+        };
+        assert_eq!(lent.strong_count(), 0, "{end}");
+        perform(ending);
+    }
+}
+
+#[test]
 fn an_acceptance_of_what_is_not_on_offer_is_answered_at_once() {
     let mut session = ready();
     hear(&mut session, offered(2), descriptor());
