@@ -37,8 +37,8 @@ const LARGE: u64 = 1;
 const EXPIRES: u64 = 2;
 const SCHEMA: u64 = 4;
 const KNOWN_FLAGS: u64 = LARGE | EXPIRES | SCHEMA;
-/// Not an entry: an overflow bucket.
-const BUCKET: u64 = 8;
+/// Not an entry: a part of an index. The other flags say which; an overflow bucket has none of them.
+const NODE: u64 = 8;
 
 const SMALL_KEY_BYTES: u64 = 0xff;
 const SMALL_VALUE_BYTES: u64 = 0xfff;
@@ -201,7 +201,7 @@ pub(super) fn write<R: Region>(
 
 /// Word 0 of an overflow bucket's block.
 pub(super) fn overflow_header(begin: u64) -> u64 {
-    begin << 12 | BUCKET << 8
+    begin << 12 | NODE << 8
 }
 
 /// Word 1 of an entry, with the version that removes it.

@@ -7,13 +7,16 @@
 //!                                      horizon, root                   one line, quiet: the readers' checks
 //!                                      counts, queues, size classes    changed by the log only
 //!  then     span table  one word a span: what it holds
-//!           index       buckets of 8 words, in one range: bucket i at index + 8 i
+//!           index       buckets of 8 words, in one range: bucket i at index + 8 i (kind `set`)
 //!           log         the redo log: version, count, (word, value) ...
+//!           ring        the change ring
 //!           arena       blocks
 //! ```
 //!
 //! Each area has a sparse address range of its own, as long as the table could ever need within the segment: nothing
 //! is moved when one grows, and the log never collides with what is prepared (R2).
+
+#![allow(dead_code)] // until all of it is used
 
 use super::class::{CLASSES, Class, SPAN_BYTES, SPAN_UNITS, UNIT_WORDS, Unit};
 use super::error::OpenError;
@@ -23,7 +26,7 @@ use std::ops::Range;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"HEIRLOOM");
 /// Version of the bytes described in this folder.
-pub(super) const LAYOUT_VERSION: u64 = 1;
+pub(super) const LAYOUT_VERSION: u64 = 2;
 
 mod identity {
     pub(super) const MAGIC: u64 = 0;
@@ -31,7 +34,7 @@ mod identity {
     pub(super) const KIND: u64 = 2;
     pub(super) const SEED: u64 = 3;
     pub(super) const INCARNATION: u64 = 4;
-    /// (first word, number of words) of the span table, the index, the log, the arena.
+    /// (first word, number of words) of the span table, the index, the log, the change ring, the arena.
     pub(super) const AREAS: u64 = 8;
     pub(super) const CHECKSUM: u64 = 63;
 }
@@ -40,7 +43,12 @@ mod identity {
 pub(super) const EPOCH: u64 = 64;
 /// The table's limit, in bytes.
 pub(super) const MAX_BYTES: u64 = 65;
-// Words 72 to 135 are kept for pins.
+/// Whether somebody follows the table's changes: the owner keeps the change ring while this is not zero.
+pub(super) const FOLLOWED: u64 = 66;
+/// The pins: a version plus one each, zero where there is none (R11).
+pub(super) const PINS: u64 = 72;
+/// Number of pins that a table can have at once.
+pub(super) const MOST_PINS: u64 = 64;
 
 /// The last commit that stands, applied or not.
 pub(super) const COMMITTED: u64 = 192;
@@ -65,10 +73,29 @@ pub(super) const ROOT: u64 = 201;
 /// Words of the log that memory was made present for. Never logged: the owner stores it before it uses them.
 pub(super) const LOG_PRESENT: u64 = 202;
 const CLASS_WORDS: u64 = 208;
+/// Retired entries that a pin wants: first in the lower half, last in the upper.
+pub(super) const HELD: u64 = 512;
+/// How many these are in the lower half, their units in the upper.
+pub(super) const HELD_SIZE: u64 = 513;
+/// The root node of the ordered index.
+pub(super) const TREE: u64 = 514;
+/// Number of nodes of the ordered index.
+pub(super) const TREE_NODES: u64 = 515;
+/// The entry that holds the table's schema.
+pub(super) const SCHEMA: u64 = 516;
+/// The position after the last record of the change ring: only what lies before it is valid.
+pub(super) const RING_TAIL: u64 = 517;
+/// The first version from which on the ring has every change.
+pub(super) const RING_SINCE: u64 = 518;
+/// Free spans, given back to the host.
+pub(super) const FREE_SPANS: u64 = 519;
+/// The first position of the ring that is not overwritten yet. Never logged: the owner stores it before it overwrites.
+pub(super) const RING_LOW: u64 = 528;
 /// Words of the header.
 pub(super) const HEADER_WORDS: u64 = 1024;
 
-const _: () = assert!(CLASS_WORDS + 2 * CLASSES as u64 <= HEADER_WORDS);
+const _: () = assert!(CLASS_WORDS + 2 * CLASSES as u64 <= HELD && RING_LOW < HEADER_WORDS);
+const _: () = assert!(PINS + MOST_PINS <= COMMITTED);
 const _: () = assert!(HORIZON.is_multiple_of(8) && ROOT / 8 == HORIZON / 8 && COMMITTED / 8 != HORIZON / 8);
 
 /// A class's queue of freed blocks: first in the lower half, last in the upper.
@@ -84,8 +111,8 @@ pub(super) fn fresh_word(class: Class) -> u64 {
 }
 
 /// What a log may name in the header (R2).
-const LOGGED: [Range<u64>; 3] =
-    [COUNTS..HORIZON, ROOT..LOG_PRESENT, CLASS_WORDS..CLASS_WORDS + 2 * CLASSES as u64];
+const LOGGED: [Range<u64>; 4] =
+    [COUNTS..HORIZON, ROOT..LOG_PRESENT, CLASS_WORDS..CLASS_WORDS + 2 * CLASSES as u64, HELD..RING_LOW];
 
 const FIRST_BUCKETS: u64 = super::root::MIN_BUCKETS as u64;
 
@@ -115,12 +142,15 @@ pub(super) struct Layout {
     pub(super) spans: Area,
     pub(super) index: Area,
     pub(super) log: Area,
+    pub(super) ring: Area,
     pub(super) arena: Area,
 }
 
 const PAGE_WORDS: u64 = 512;
 /// Log words that are made present at once; the first of them when the table is created.
 pub(super) const LOG_STEP_WORDS: u64 = PAGE_WORDS;
+/// The change ring is this long at least and at most: 64 KiB and 16 MiB, between them a thirty-second of the limit.
+const RING_WORDS: Range<u64> = 8 * 1024..2 * 1024 * 1024;
 /// Segments come in steps of 2 MiB, the size of a large page (H2).
 const SEGMENT_STEP: u64 = 2 * 1024 * 1024;
 
@@ -134,7 +164,11 @@ impl Layout {
         // Entries are at least 32 bytes, and there are at least two to a bucket of 64 before the index grows.
         let index = Area { start: spans.end(), words: page(arena_words.min(1 << 34)) };
         let log = Area { start: index.end(), words: page(arena_words) };
-        let arena = Area { start: log.end(), words: arena_words };
+        let ring = Area {
+            start: log.end(),
+            words: page((options.max_bytes / 256).clamp(RING_WORDS.start, RING_WORDS.end)),
+        };
+        let arena = Area { start: ring.end(), words: arena_words };
         Self {
             kind: options.kind,
             seed: options.seed,
@@ -142,6 +176,7 @@ impl Layout {
             spans,
             index,
             log,
+            ring,
             arena,
         }
     }
@@ -158,12 +193,13 @@ impl Layout {
 
     /// Writes the header of an empty table; the magic last, so that a creation that was cut is no table.
     pub(super) fn write<R: Region>(&self, region: &R, options: &TableOptions) {
-        let Kind::Set = self.kind;
         region.store(identity::LAYOUT_VERSION, LAYOUT_VERSION);
-        region.store(identity::KIND, KIND_SET);
+        region.store(identity::KIND, self.kind.code());
         region.store(identity::SEED, self.seed);
         region.store(identity::INCARNATION, self.incarnation);
-        for (number, area) in [self.spans, self.index, self.log, self.arena].into_iter().enumerate() {
+        for (number, area) in
+            [self.spans, self.index, self.log, self.ring, self.arena].into_iter().enumerate()
+        {
             region.store(identity::AREAS + 2 * number as u64, area.start);
             region.store(identity::AREAS + 2 * number as u64 + 1, area.words);
         }
@@ -193,21 +229,22 @@ impl Layout {
         if region.load(identity::CHECKSUM) != checksum(region) {
             return Err(OpenError::Corrupt("the checksum of the header does not match".into()));
         }
-        if region.load(identity::KIND) != KIND_SET {
-            return Err(OpenError::Foreign(format!("its kind {} is unknown", region.load(identity::KIND))));
-        }
+        let kind = Kind::from_code(region.load(identity::KIND)).ok_or_else(|| {
+            OpenError::Foreign(format!("its kind {} is unknown", region.load(identity::KIND)))
+        })?;
         let area = |number: u64| Area {
             start: region.load(identity::AREAS + 2 * number),
             words: region.load(identity::AREAS + 2 * number + 1),
         };
         let layout = Self {
-            kind: Kind::Set,
+            kind,
             seed: region.load(identity::SEED),
             incarnation: region.load(identity::INCARNATION),
             spans: area(0),
             index: area(1),
             log: area(2),
-            arena: area(3),
+            ring: area(3),
+            arena: area(4),
         };
         layout.check_areas(region.words())?;
         Ok(layout)
@@ -215,7 +252,7 @@ impl Layout {
 
     fn check_areas(&self, words: u64) -> Result<(), OpenError> {
         let mut end = HEADER_WORDS;
-        for area in [self.spans, self.index, self.log, self.arena] {
+        for area in [self.spans, self.index, self.log, self.ring, self.arena] {
             let next = area.start.checked_add(area.words);
             if area.start < end || area.words < PAGE_WORDS || next.is_none_or(|next| next > words) {
                 return Err(OpenError::Corrupt(format!("area {area:?} is not within {words} words")));
@@ -248,7 +285,23 @@ impl Layout {
     }
 }
 
-const KIND_SET: u64 = 1;
+impl Kind {
+    /// What a header says for it.
+    fn code(self) -> u64 {
+        match self {
+            Self::Set => 1,
+            Self::OrderedSet => 2,
+            Self::Bag => 3,
+            Self::DuplicateBag => 4,
+        }
+    }
+
+    fn from_code(code: u64) -> Option<Self> {
+        [Self::Set, Self::OrderedSet, Self::Bag, Self::DuplicateBag]
+            .into_iter()
+            .find(|kind| kind.code() == code)
+    }
+}
 
 fn checksum<R: Region>(region: &R) -> u64 {
     let mut bytes = Vec::with_capacity(64 * 8);

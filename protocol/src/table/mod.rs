@@ -77,6 +77,12 @@ use layout::Layout;
 pub enum Kind {
     /// One value for each key, in no order.
     Set,
+    /// One value for each key, in the order of the keys' bytes.
+    OrderedSet,
+    /// Several different values for each key.
+    Bag,
+    /// Several values for each key, equal ones too, in the order in which they were inserted.
+    DuplicateBag,
 }
 
 impl Kind {
@@ -85,7 +91,16 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Set => "set",
+            Self::OrderedSet => "ordered_set",
+            Self::Bag => "bag",
+            Self::DuplicateBag => "duplicate_bag",
         }
+    }
+
+    /// Whether the entries are kept in the order of their keys: everything but a `set`.
+    #[must_use]
+    pub fn is_ordered(self) -> bool {
+        self != Self::Set
     }
 }
 
@@ -114,8 +129,14 @@ impl TableOptions {
     /// A `set` with that limit, a reserve of eight times as much, and a seed and an incarnation of zero.
     #[must_use]
     pub fn set(max_bytes: u64) -> Self {
+        Self::new(Kind::Set, max_bytes)
+    }
+
+    /// The same of any kind.
+    #[must_use]
+    pub fn new(kind: Kind, max_bytes: u64) -> Self {
         let reserve_bytes = max_bytes.saturating_mul(8).clamp(MIN_BYTES, MAX_BYTES.max(max_bytes));
-        Self { kind: Kind::Set, max_bytes, reserve_bytes, seed: 0, incarnation: 0 }
+        Self { kind, max_bytes, reserve_bytes, seed: 0, incarnation: 0 }
     }
 
     /// How long the (sparse) segment must be, in bytes: a multiple of 2 MiB.

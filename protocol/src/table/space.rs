@@ -137,8 +137,10 @@ impl<R: Region> TableWriter<R> {
         self.reader.region().make_present(start..start + spans * SPAN_UNITS * super::class::UNIT_WORDS)?;
         // No reader and no recovery looks at the table of spans beyond NEXT_SPAN: this needs no log.
         let span_word = self.reader.layout().spans.start + first;
-        self.reader.region().make_present(span_word..span_word + 1)?;
-        self.reader.region().store(span_word, class.index() as u64 + 1);
+        self.reader.region().make_present(span_word..span_word + spans)?;
+        for span in 0..spans {
+            self.reader.region().store(span_word + span, class.index() as u64 + 1);
+        }
         self.stage.store_header(NEXT_SPAN, first + spans);
         Ok(Fresh { next, end: Unit(end) })
     }
