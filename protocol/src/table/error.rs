@@ -36,6 +36,9 @@ pub enum ReadError {
     /// The bytes contradict each other, and nobody changed them meanwhile.
     #[error("the table is corrupt: {0}")]
     Corrupt(String),
+    /// A `set` keeps its entries in no order: it has no ranges, and no first or next entry.
+    #[error("a set has no order; make the table an ordered_set to read ranges of it")]
+    NotOrdered,
 }
 
 /// Why a write was not carried out. The table is as it was before.
@@ -72,7 +75,9 @@ pub enum WriteError {
 
 impl From<ReadError> for WriteError {
     fn from(error: ReadError) -> Self {
-        let ReadError::Corrupt(what) = error;
-        Self::Corrupt(what)
+        match error {
+            ReadError::Corrupt(what) => Self::Corrupt(what),
+            other => Self::Corrupt(other.to_string()),
+        }
     }
 }

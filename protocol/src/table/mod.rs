@@ -14,7 +14,8 @@
 //! | `recovery` | what is done when the owner is gone |
 //! | `index` | finding a key's slot, and why a reader finds it whatever moves meanwhile |
 //! | `reader`, `scan` | reading in place |
-//! | `writer`, `transaction` | the writes |
+//! | `ordered` | the ordered index, and ranges of it |
+//! | `writer`, `transaction`, `bag` | the writes |
 //! | `space` | blocks: queues, runs, the limit, the horizon |
 //! | `growth`, `reclaim` | housekeeping in commits of its own |
 //! | `verify` | the check of everything below |
@@ -42,6 +43,7 @@
 //! 8. A removed entry that a slot points to is among the removed ones exactly once.
 //! 9. Runs follow each other without a gap from span 1 to `next span`; each class's fresh memory lies in one of its runs.
 
+mod bag;
 mod bucket;
 mod class;
 mod entry;
@@ -49,6 +51,7 @@ mod error;
 mod growth;
 mod index;
 mod layout;
+mod ordered;
 mod reader;
 mod reclaim;
 mod recovery;
@@ -62,6 +65,7 @@ mod writer;
 
 pub use entry::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 pub use error::{OpenError, ReadError, WriteError};
+pub use ordered::Order;
 pub use reader::TableReader;
 pub use recovery::{Recovery, is_mid_commit, recover};
 pub use transaction::Transaction;
