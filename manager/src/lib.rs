@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 mod demo;
 pub mod find_me;
+pub mod formats;
 pub mod hydrate;
 pub mod manager;
 pub mod registry;

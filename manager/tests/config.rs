@@ -171,6 +171,7 @@ fn reads_each_source_of_hydration() {
     assert_eq!(format("{ file = \"x.txt\", format = \"csv\", key = \"a\", value = \"b\" }"), columns);
     let fields = HydrateFormat::JsonLines { key: "key".into(), value: "value".into() };
     assert_eq!(format("{ file = \"x.jsonl\" }"), fields);
+    assert_eq!(format("{ file = \"x.dump\" }"), HydrateFormat::Dump);
     assert_eq!(format("{ command = [\"./export\"] }"), HydrateFormat::Csv { key: None, value: None });
 }
 

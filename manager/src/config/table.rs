@@ -103,6 +103,8 @@ pub enum HydrateFormat {
         /// Field of the values: `value`, else `"value"`.
         value: String,
     },
+    /// What `heirloom dump` writes (`.dump`).
+    Dump,
 }
 
 /// When the source of a table counts.

@@ -1,6 +1,7 @@
 //! What a command prints, as a source.
 
 use super::HydrateError;
+use crate::formats::FormatError;
 use std::process::{ChildStdout, Command, Stdio};
 
 /// Starts the command, gives its output to `read`, and requires that it ends well.
@@ -29,6 +30,6 @@ pub(super) fn read(
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(HydrateError::Failed { source_name, status }),
-        Err(error) => Err(HydrateError::Unreadable { source_name, error }),
+        Err(error) => Err(FormatError::Unreadable { source_name, error }.into()),
     }
 }

@@ -1,5 +1,6 @@
 //! Why a source is of no use.
 
+use crate::formats::FormatError;
 use heirloom_protocol::table::{OpenError, WriteError};
 use std::io;
 
@@ -7,32 +8,9 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HydrateError {
-    /// The file is missing, not permitted, or cannot be read to its end.
-    #[error("{source_name}: cannot be read: {error}")]
-    Unreadable {
-        /// The source.
-        source_name: String,
-        /// The system's answer.
-        error: io::Error,
-    },
-    /// One entry is not as the format wants it.
-    #[error("{source_name}:{line}: {wrong}")]
-    BadEntry {
-        /// The source.
-        source_name: String,
-        /// The line, from 1.
-        line: u64,
-        /// What is wrong, and what was expected.
-        wrong: String,
-    },
-    /// The file as a whole is corrupt, or is something else than its format says.
-    #[error("{source_name}: {wrong}")]
-    BadFile {
-        /// The source.
-        source_name: String,
-        /// What is wrong, and what was expected.
-        wrong: String,
-    },
+    /// The source is missing, damaged, or not in its format.
+    #[error(transparent)]
+    Format(#[from] FormatError),
     /// A redb file is read in place: it cannot come from a command.
     #[error("{source_name}: a redb file cannot be printed by a command; name it with `file`")]
     NotAStream {
@@ -62,6 +40,16 @@ pub enum HydrateError {
         place: String,
         /// Why.
         error: WriteError,
+    },
+    /// A dump of a table whose keys have several values, for one where a key has one.
+    #[error("{source_name}: it was dumped from a {from}, whose entries a {to} would lose some of")]
+    OtherKind {
+        /// The source.
+        source_name: String,
+        /// The kind of table that was dumped.
+        from: &'static str,
+        /// The kind of table that would be filled.
+        to: &'static str,
     },
     /// The table itself cannot be used.
     #[error("table `{table}`: {error}")]

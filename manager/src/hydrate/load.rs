@@ -1,6 +1,7 @@
 //! Entries into the table, with progress in the log.
 
-use super::{HydrateError, Place};
+use super::HydrateError;
+use crate::formats::{Entry, Head, Item};
 use heirloom_protocol::region::Region;
 use heirloom_protocol::table::{TableReader, TableWriter};
 use std::time::{Duration, Instant};
@@ -33,20 +34,42 @@ impl<'n, R: Region + Clone> Loader<'n, R> {
         Ok(Self { table, source_name, writer, entries: 0, bytes: 0, started: now, reported: now })
     }
 
-    pub(super) fn load(&mut self, key: &[u8], value: &[u8], place: Place) -> Result<(), HydrateError> {
-        self.writer.insert(key, value).map_err(|error| HydrateError::NotWritten {
-            place: match place {
-                Some(line) => format!("{}:{line}", self.source_name),
-                None => format!("{}, entry {}", self.source_name, self.entries + 1),
-            },
-            error,
-        })?;
+    pub(super) fn load(&mut self, item: Item<'_>) -> Result<(), HydrateError> {
+        match item {
+            Item::Head(head) => return self.check(head),
+            Item::Bequest(bequest) => return self.bequeath(bequest),
+            Item::Entry(entry) => self.insert(entry)?,
+        }
         self.entries += 1;
-        self.bytes += (key.len() + value.len()) as u64;
         if self.entries.is_multiple_of(LOOK_EVERY) {
             self.report();
         }
         Ok(())
+    }
+
+    fn insert(&mut self, Entry { key, value, line }: Entry<'_>) -> Result<(), HydrateError> {
+        self.bytes += (key.len() + value.len()) as u64;
+        self.writer.insert(key, value).map(drop).map_err(|error| {
+            let place = match line {
+                Some(line) => format!("{}:{line}", self.source_name),
+                None => format!("{}, entry {}", self.source_name, self.entries + 1),
+            };
+            HydrateError::NotWritten { place, error }
+        })
+    }
+
+    fn bequeath(&mut self, bequest: &[u8]) -> Result<(), HydrateError> {
+        let place = || format!("{}, the bequest", self.source_name);
+        self.writer.bequeath(bequest).map_err(|error| HydrateError::NotWritten { place: place(), error })
+    }
+
+    fn check(&self, head: Head) -> Result<(), HydrateError> {
+        let kind = self.writer.reader().info().kind;
+        if head.fits(kind) {
+            return Ok(());
+        }
+        let source_name = self.source_name.to_owned();
+        Err(HydrateError::OtherKind { source_name, from: head.kind.name(), to: kind.name() })
     }
 
     fn report(&mut self) {

@@ -1,22 +1,19 @@
 //! Fills a table from its source, before anyone sees it.
 //!
-//! | format | an entry is |
+//! | source | an entry is |
 //! | --- | --- |
-//! | redb (`redb_file`) | an entry of one of the file's tables of byte strings |
-//! | CSV (`csv_lines`) | a line; a header names the columns, two of which are key and value |
-//! | JSON lines (`json_lines`) | an object with a key and a value on a line of its own |
+//! | a redb file (`redb_file`) | an entry of one of the file's tables of byte strings |
+//! | CSV, JSON lines, a dump ([`crate::formats`]) | what the format says; a dump has the bequest as well |
 //!
-//! The last two come from a file or from what a command prints. A source is taken whole or not at all: one that is
-//! missing, corrupt, foreign or breaks off is an error that names it, down to the line, and the table is not used.
+//! The last three come from a file or from what a command prints. A source is taken whole or not at all: one that is
+//! missing, corrupt, foreign or breaks off is an error that names it, down to the place, and the table is not used.
 //! Where a key occurs twice the later entry counts.
 //!
 //! Each entry is a commit of its own: that costs less than collecting them into transactions, and nobody can see the
 //! table before its last one.
 
 mod command;
-mod csv_lines;
 mod error;
-mod json_lines;
 mod load;
 mod redb_file;
 #[cfg(test)]
@@ -25,16 +22,13 @@ mod tests;
 pub use error::HydrateError;
 
 use crate::config::{Hydrate, HydrateFormat, HydrateSource};
+use crate::formats::{FormatError, csv, dump, json_lines};
 use heirloom_protocol::region::Region;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// Takes one entry: key, value, and where it stands (a line, or nothing).
-type Each<'e> = &'e mut dyn FnMut(&[u8], &[u8], Place) -> Result<(), HydrateError>;
-
-/// The line of an entry, from 1, where the source has lines.
-type Place = Option<u64>;
+type Each<'e> = crate::formats::Each<'e, HydrateError>;
 
 /// Fills the empty table in `region` from its source; gives the number of entries that were read. Blocks until it is
 /// done, and tells of its progress in the log, once a second.
@@ -44,7 +38,7 @@ type Place = Option<u64>;
 pub fn hydrate<R: Region + Clone>(id: &str, source: &Hydrate, region: R) -> Result<u64, HydrateError> {
     let name = describe(&source.source);
     let mut loader = load::Loader::open(id, &name, region)?;
-    read(&source.source, &name, &mut |key, value, place| loader.load(key, value, place))?;
+    read(&source.source, &name, &mut |item| loader.load(item))?;
     Ok(loader.finish())
 }
 
@@ -56,31 +50,30 @@ fn read(source: &HydrateSource, name: &str, each: Each<'_>) -> Result<(), Hydrat
         }
         HydrateSource::File { path, format } => {
             let file = open(path, name)?;
-            read_text(file, format, name, each)
+            read_stream(file, format, name, each)
         }
         HydrateSource::Command { command, format } => {
-            command::read(command, name, |output| read_text(output, format, name, each))
+            command::read(command, name, |output| read_stream(output, format, name, each))
         }
     }
 }
 
-fn read_text(
-    text: impl Read,
+fn read_stream(
+    bytes: impl Read,
     format: &HydrateFormat,
     name: &str,
     each: Each<'_>,
 ) -> Result<(), HydrateError> {
     match format {
-        HydrateFormat::Csv { key, value } => {
-            csv_lines::read(text, key.as_deref(), value.as_deref(), name, each)
-        }
-        HydrateFormat::JsonLines { key, value } => json_lines::read(text, key, value, name, each),
+        HydrateFormat::Csv { key, value } => csv::read(bytes, key.as_deref(), value.as_deref(), name, each),
+        HydrateFormat::JsonLines { key, value } => json_lines::read(bytes, key, value, name, each),
+        HydrateFormat::Dump => dump::read(bytes, name, each),
         HydrateFormat::Redb { .. } => Err(HydrateError::NotAStream { source_name: name.to_owned() }),
     }
 }
 
-fn open(path: &Path, name: &str) -> Result<File, HydrateError> {
-    File::open(path).map_err(|error| HydrateError::Unreadable { source_name: name.to_owned(), error })
+fn open(path: &Path, name: &str) -> Result<File, FormatError> {
+    File::open(path).map_err(|error| FormatError::Unreadable { source_name: name.to_owned(), error })
 }
 
 /// The source as messages name it.

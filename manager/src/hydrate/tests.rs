@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::HydrateFormat;
+use crate::formats::Item;
 use std::io::Write;
 use tempfile::NamedTempFile;
 
@@ -10,8 +11,10 @@ type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 fn entries(source: &HydrateSource) -> Result<Entries, String> {
     let mut entries = Vec::new();
     let name = describe(source);
-    let each: Each<'_> = &mut |key, value, _| {
-        entries.push((key.to_vec(), value.to_vec()));
+    let each: Each<'_> = &mut |item| {
+        if let Item::Entry(entry) = item {
+            entries.push((entry.key.to_vec(), entry.value.to_vec()));
+        }
         Ok(())
     };
     read(source, &name, each).map_err(|error| error.to_string())?;

@@ -4,18 +4,23 @@ use super::Context;
 use super::section::Section;
 use super::value::{self, Value};
 use crate::config::{Hydrate, HydrateFormat, HydrateSource, HydrateWhen};
+use crate::formats::Format;
 use std::path::Path;
 
 const WHENS: [(&str, HydrateWhen); 2] = [("always", HydrateWhen::Always), ("if_empty", HydrateWhen::IfEmpty)];
 
-const FORMATS: [(&str, Format); 3] =
-    [("redb", Format::Redb), ("csv", Format::Csv), ("jsonl", Format::JsonLines)];
+const FORMATS: [(&str, Source); 4] = [
+    ("redb", Source::Redb),
+    ("csv", Source::Stream(Format::Csv)),
+    ("jsonl", Source::Stream(Format::JsonLines)),
+    ("dump", Source::Stream(Format::Dump)),
+];
 
 #[derive(Clone, Copy, PartialEq)]
-enum Format {
+enum Source {
     Redb,
-    Csv,
-    JsonLines,
+    /// What can come from a file or a command.
+    Stream(Format),
 }
 
 /// `id` is that of the table, where it is known: the redb table of that name is the default.
@@ -48,7 +53,7 @@ pub(super) fn hydrate(value: Value<'_, '_>, id: Option<&str>, cx: &mut Context<'
 
 fn from_file(
     file: Value<'_, '_>,
-    format: Result<Option<Format>, ()>,
+    format: Result<Option<Source>, ()>,
     id: Option<&str>,
     section: &mut Section<'_, '_>,
     cx: &mut Context<'_>,
@@ -57,7 +62,7 @@ fn from_file(
     let known = format.unwrap_or(None).or_else(|| path.as_deref().and_then(by_extension));
     if let (Some(path), None, Ok(_)) = (&path, known, format) {
         let message = format!("what is in `{}` cannot be told from its name", path.display());
-        let suggestion = "name it .redb, .csv or .jsonl, or add `format`".to_owned();
+        let suggestion = "name it .redb, .csv, .jsonl or .dump, or add `format`".to_owned();
         cx.report.add_with(file.span(), message, Some(suggestion));
     }
     let format = details(known, id.unwrap_or_default(), section, cx);
@@ -66,15 +71,15 @@ fn from_file(
 
 fn from_command(
     command: Value<'_, '_>,
-    format: Result<Option<Format>, ()>,
+    format: Result<Option<Source>, ()>,
     section: &mut Section<'_, '_>,
     cx: &mut Context<'_>,
 ) -> Option<HydrateSource> {
     let place = command.span();
     let command = value::command(command, cx);
-    let format = format.ok()?.unwrap_or(Format::Csv);
-    if format == Format::Redb {
-        let suggestion = "let it print \"csv\" or \"jsonl\"".to_owned();
+    let format = format.ok()?.unwrap_or(Source::Stream(Format::Csv));
+    if format == Source::Redb {
+        let suggestion = "let it print \"csv\", \"jsonl\" or \"dump\"".to_owned();
         cx.report.add_with(place, "a command cannot print a redb file", Some(suggestion));
         return None;
     }
@@ -82,18 +87,16 @@ fn from_command(
     Some(HydrateSource::Command { command: cx.resolve_program(command?), format: format? })
 }
 
-fn by_extension(path: &Path) -> Option<Format> {
-    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-        "redb" => Some(Format::Redb),
-        "csv" => Some(Format::Csv),
-        "jsonl" | "ndjson" => Some(Format::JsonLines),
-        _ => None,
+fn by_extension(path: &Path) -> Option<Source> {
+    match path.extension() {
+        Some(extension) if extension.eq_ignore_ascii_case("redb") => Some(Source::Redb),
+        _ => Format::by_extension(path).map(Source::Stream),
     }
 }
 
 /// The keys that say where in the source the entries are; those of another format are mistakes.
 fn details(
-    format: Option<Format>,
+    format: Option<Source>,
     id: &str,
     section: &mut Section<'_, '_>,
     cx: &mut Context<'_>,
@@ -102,18 +105,22 @@ fn details(
     let key = section.get("key");
     let column = section.get("value");
     let format = format?;
-    let misplaced = if format == Format::Redb { [key, column] } else { [table, None] };
+    let (misplaced, home) = match format {
+        Source::Redb => ([key, column, None], "csv and jsonl"),
+        Source::Stream(Format::Csv | Format::JsonLines) => ([table, None, None], "redb"),
+        Source::Stream(Format::Dump) => ([key, column, table], "other"),
+    };
     for value in misplaced.into_iter().flatten() {
-        let home = if format == Format::Redb { "csv and jsonl" } else { "redb" };
         cx.report.add(value.span(), format!("`{}` is for {home} sources", value.key));
     }
     let mut read = |value: Option<Value<'_, '_>>| value.and_then(|value| value::string(value, cx));
     Some(match format {
-        Format::Redb => HydrateFormat::Redb { table: read(table).unwrap_or_else(|| id.to_owned()) },
-        Format::Csv => HydrateFormat::Csv { key: read(key), value: read(column) },
-        Format::JsonLines => HydrateFormat::JsonLines {
+        Source::Redb => HydrateFormat::Redb { table: read(table).unwrap_or_else(|| id.to_owned()) },
+        Source::Stream(Format::Csv) => HydrateFormat::Csv { key: read(key), value: read(column) },
+        Source::Stream(Format::JsonLines) => HydrateFormat::JsonLines {
             key: read(key).unwrap_or_else(|| "key".to_owned()),
             value: read(column).unwrap_or_else(|| "value".to_owned()),
         },
+        Source::Stream(Format::Dump) => HydrateFormat::Dump,
     })
 }

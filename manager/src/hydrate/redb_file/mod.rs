@@ -3,6 +3,7 @@
 mod untouched;
 
 use super::{Each, HydrateError};
+use crate::formats::{Entry, FormatError, Item};
 use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError, TableHandle,
 };
@@ -13,8 +14,10 @@ use untouched::Untouched;
 
 /// Hands on every entry, in the order of the keys, after all checksums were checked. The file stays as it is.
 pub(super) fn read(path: &Path, table: &str, name: &str, each: Each<'_>) -> Result<(), HydrateError> {
-    let unreadable = |error| HydrateError::Unreadable { source_name: name.to_owned(), error };
-    let bad = |wrong: &str| HydrateError::BadFile { source_name: name.to_owned(), wrong: wrong.to_owned() };
+    let unreadable = |error| FormatError::Unreadable { source_name: name.to_owned(), error };
+    let bad = |wrong: &str| {
+        HydrateError::from(FormatError::BadFile { source_name: name.to_owned(), wrong: wrong.to_owned() })
+    };
     let file = File::open(path).map_err(unreadable)?;
     // redb takes an empty file for a new database.
     if file.metadata().map_err(unreadable)?.len() == 0 {
@@ -23,7 +26,7 @@ pub(super) fn read(path: &Path, table: &str, name: &str, each: Each<'_>) -> Resu
     match file.try_lock_shared() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(bad("another process has this database open")),
-        Err(TryLockError::Error(error)) => return Err(unreadable(error)),
+        Err(TryLockError::Error(error)) => return Err(unreadable(error).into()),
     }
     let file = Untouched::new(file).map_err(unreadable)?;
     // redb checks much, and panics on some of what it does not check.
@@ -32,7 +35,8 @@ pub(super) fn read(path: &Path, table: &str, name: &str, each: Each<'_>) -> Resu
 }
 
 fn read_database(file: Untouched, table: &str, name: &str, each: Each<'_>) -> Result<(), HydrateError> {
-    let bad = |wrong: String| HydrateError::BadFile { source_name: name.to_owned(), wrong };
+    let bad =
+        |wrong: String| HydrateError::from(FormatError::BadFile { source_name: name.to_owned(), wrong });
     let foreign = |error: DatabaseError| bad(format!("not a redb database, or not a whole one: {error}"));
     let corrupt = |error: redb::StorageError| bad(format!("the database is corrupt: {error}"));
 
@@ -59,7 +63,7 @@ fn read_database(file: Untouched, table: &str, name: &str, each: Each<'_>) -> Re
     })?;
     for entry in entries.iter().map_err(corrupt)? {
         let (key, value) = entry.map_err(corrupt)?;
-        each(key.value(), value.value(), None)?;
+        each(Item::Entry(Entry { key: key.value(), value: value.value(), line: None }))?;
     }
     Ok(())
 }

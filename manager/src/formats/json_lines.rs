@@ -1,0 +1,157 @@
+//! JSON lines: an object a line, with a key and a value.
+//!
+//! | bytes | JSON |
+//! | --- | --- |
+//! | text without control characters | `"text"` |
+//! | any other bytes | `{"base64": "AAH/"}` |
+//! | when reading, and as a value only: | anything else stands for its JSON text, as it stands there |
+
+use super::{Each, Entry, FormatError, Item};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::{self, BufRead, BufReader, Read, Write};
+
+/// Longest line that is read: a key and a value of the greatest sizes in base64, and some room.
+const MAX_LINE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Hands on every entry; blank lines are passed over. `key` and `value` name the fields.
+///
+/// # Errors
+/// [`FormatError`], and whatever `each` fails with.
+pub fn read<E: From<FormatError>>(
+    text: impl Read,
+    key: &str,
+    value: &str,
+    name: &str,
+    each: Each<'_, E>,
+) -> Result<(), E> {
+    let mut reader = BufReader::with_capacity(256 * 1024, text);
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let unreadable = |error| FormatError::Unreadable { source_name: name.to_owned(), error };
+        // One line at a time, and never more of it than a line may hold.
+        let bytes =
+            (&mut reader).take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut line).map_err(unreadable)? as u64;
+        if bytes == 0 {
+            break;
+        }
+        let wrong = |wrong| FormatError::BadEntry { source_name: name.to_owned(), line: number, wrong };
+        if bytes > MAX_LINE_BYTES {
+            return Err(wrong(format!("a line of more than {MAX_LINE_BYTES} bytes")).into());
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let (key, value) = parse(&line, key, value).map_err(wrong)?;
+        each(Item::Entry(Entry { key: &key, value: &value, line: Some(number) }))?;
+    }
+    Ok(())
+}
+
+type Pair<'l> = (Cow<'l, [u8]>, Cow<'l, [u8]>);
+
+fn parse<'l>(line: &'l [u8], key: &str, value: &str) -> Result<Pair<'l>, String> {
+    let fields: HashMap<Cow<'l, str>, &'l RawValue> =
+        serde_json::from_slice(line).map_err(|error| format!("not an object in JSON: {error}"))?;
+    let field = |wanted: &str| fields.get(wanted).copied().ok_or_else(|| format!("no field `{wanted}`"));
+    let key = match bytes(field(key)?)? {
+        Some(bytes) => bytes,
+        None => return Err(format!("field `{key}` must be a string or {{\"base64\": \"..\"}}")),
+    };
+    let raw = field(value)?;
+    let value = bytes(raw)?.unwrap_or(Cow::Borrowed(raw.get().as_bytes()));
+    Ok((key, value))
+}
+
+/// The bytes that a string or a base64 object stands for; nothing for other JSON.
+fn bytes(raw: &RawValue) -> Result<Option<Cow<'_, [u8]>>, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Base64<'b> {
+        #[serde(borrow)]
+        base64: Cow<'b, str>,
+    }
+    let text = raw.get();
+    match text.as_bytes().first() {
+        // Borrowed where there is nothing to unescape.
+        Some(b'"') => match serde_json::from_str::<&str>(text) {
+            Ok(plain) => Ok(Some(Cow::Borrowed(plain.as_bytes()))),
+            Err(_) => serde_json::from_str::<String>(text)
+                .map(|owned| Some(Cow::Owned(owned.into_bytes())))
+                .map_err(|error| error.to_string()),
+        },
+        Some(b'{') => match serde_json::from_str::<Base64<'_>>(text) {
+            Ok(Base64 { base64 }) => STANDARD
+                .decode(base64.as_bytes())
+                .map(|bytes| Some(Cow::Owned(bytes)))
+                .map_err(|error| format!("not base64: {error}")),
+            Err(_) => Ok(None),
+        },
+        _ => Ok(None),
+    }
+}
+
+/// Writes an entry as a line.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write(entry: Entry<'_>, out: &mut impl Write) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Line<'e> {
+        key: Bytes<'e>,
+        value: Bytes<'e>,
+    }
+    write_line(&Line { key: Bytes(entry.key), value: Bytes(entry.value) }, out)
+}
+
+/// Writes any object as a line.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_line(object: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, object)?;
+    out.write_all(b"\n")
+}
+
+/// Bytes, as JSON shows them.
+///
+/// ```
+/// use heirloom_manager::formats::json_lines::Bytes;
+///
+/// assert_eq!(serde_json::to_string(&Bytes(b"caf\xc3\xa9"))?, "\"café\"");
+/// assert_eq!(serde_json::to_string(&Bytes(b"\x00\x01\xff"))?, r#"{"base64":"AAH/"}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bytes<'b>(
+    /// The bytes themselves.
+    pub &'b [u8],
+);
+
+impl Bytes<'_> {
+    /// The bytes as text, where a person can read them. Line breaks and tabs are text.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        let unreadable = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+        std::str::from_utf8(self.0).ok().filter(|text| !text.contains(unreadable))
+    }
+}
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.as_text() {
+            Some(text) => serializer.serialize_str(text),
+            None => {
+                let mut object = serializer.serialize_map(Some(1))?;
+                object.serialize_entry("base64", &STANDARD.encode(self.0))?;
+                object.end()
+            }
+        }
+    }
+}
