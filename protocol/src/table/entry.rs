@@ -5,8 +5,8 @@
 //!  word 1   removed-at version: 52 │ value bytes: 12             set once, by the commit that removes it
 //!  word 2   link: 32 │ previous entry: 32                        link: the allocator's, no reader reads it
 //!  [ key bytes: 32 │ value bytes: 32 ]  [ hash ]                 LARGE: a key above 255 or a value above 4095 bytes
-//!  [ deadline ]                                                  EXPIRES (later)
-//!  [ schema version ]                                            SCHEMA (later)
+//!  [ deadline ]                                                  EXPIRES: milliseconds of UNIX time
+//!  [ schema version ]                                            SCHEMA: not the table's base version
 //!  key, filled up to a word
 //!  value, filled up to a word
 //! ```
@@ -19,6 +19,7 @@
 //! stored at once, and recovery would put the old one back. The bequest is an entry with an empty key.
 
 use super::class::{Class, UNIT_BYTES, Unit};
+use super::clock::Clock;
 use crate::region::Region;
 
 /// Longest key, in bytes.
@@ -48,6 +49,55 @@ const SMALL_VALUE_BYTES: u64 = 0xfff;
 pub(super) const MAX_BLOCK_BYTES: u64 =
     (HEADER_WORDS + 4) * 8 + MAX_KEY_BYTES as u64 + MAX_VALUE_BYTES as u64;
 
+/// What an entry can have beside its key and its value. Most have neither, and pay nothing for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Attributes {
+    /// When it expires, in milliseconds of UNIX time: from then on no reader sees it.
+    pub deadline_ms: Option<u64>,
+    /// The version of the schema that its value was written with, where that is not the table's base version.
+    pub schema_version: Option<u32>,
+}
+
+impl Attributes {
+    fn flags(&self) -> u64 {
+        u64::from(self.deadline_ms.is_some()) * EXPIRES + u64::from(self.schema_version.is_some()) * SCHEMA
+    }
+}
+
+/// What an entry that is to be written holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NewEntry<'a> {
+    pub(super) hash: u64,
+    pub(super) key: &'a [u8],
+    pub(super) value: &'a [u8],
+    pub(super) attributes: Attributes,
+}
+
+impl NewEntry<'_> {
+    #[inline]
+    fn flags(&self) -> u64 {
+        let large = self.key.len() as u64 > SMALL_KEY_BYTES || self.value.len() as u64 > SMALL_VALUE_BYTES;
+        if large { LARGE | self.attributes.flags() } else { self.attributes.flags() }
+    }
+
+    /// The class of the block that it needs. The lengths are within the limits.
+    #[inline]
+    pub(super) fn class(&self) -> Class {
+        let words = HEADER_WORDS
+            + extension_words(self.flags())
+            + (self.key.len() as u64).div_ceil(8)
+            + (self.value.len() as u64).div_ceil(8);
+        Class::of_bytes(words * 8).expect("the limits of keys and values are below the largest class")
+    }
+}
+
+/// Words between the header and the key.
+#[inline]
+fn extension_words(flags: u64) -> u64 {
+    let large = if flags & LARGE != 0 { 2 } else { 0 };
+    large + u64::from(flags & EXPIRES != 0) + u64::from(flags & SCHEMA != 0)
+}
+
 /// A decoded header. It may be of a block that was overwritten meanwhile: nothing in it is to be believed before the
 /// horizon check (R9), but its lengths are within the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +112,7 @@ pub(super) struct Entry {
     key_word: u64,
     pub(super) key_bytes: usize,
     pub(super) value_bytes: usize,
+    pub(super) attributes: Attributes,
 }
 
 impl Entry {
@@ -79,6 +130,7 @@ impl Entry {
             key_word: HEADER_WORDS,
             key_bytes: (first & SMALL_KEY_BYTES) as usize,
             value_bytes: (second & SMALL_VALUE_BYTES) as usize,
+            attributes: Attributes::default(),
         };
         if flags != 0 && !entry.read_extensions(region, block, flags) {
             return None;
@@ -106,6 +158,7 @@ impl Entry {
             key_word: HEADER_WORDS,
             key_bytes: key.len(),
             value_bytes: (second & SMALL_VALUE_BYTES) as usize,
+            attributes: Attributes::default(),
         })
     }
 
@@ -120,13 +173,32 @@ impl Entry {
             self.value_bytes = (lengths & 0xffff_ffff) as usize;
             self.key_word += 2;
         }
-        self.key_word += u64::from(flags & EXPIRES != 0) + u64::from(flags & SCHEMA != 0);
+        if flags & EXPIRES != 0 {
+            self.attributes.deadline_ms = Some(region.load(block + self.key_word));
+            self.key_word += 1;
+        }
+        if flags & SCHEMA != 0 {
+            self.attributes.schema_version = Some(region.load(block + self.key_word) as u32);
+            self.key_word += 1;
+        }
         self.key_bytes <= MAX_KEY_BYTES && self.value_bytes <= MAX_VALUE_BYTES
     }
 
     #[inline]
     pub(super) fn is_removed(&self) -> bool {
         self.removed_at != 0
+    }
+
+    /// Whether its time is over. Only an entry that has one costs a look at the clock.
+    #[inline]
+    pub(super) fn is_expired(&self, clock: &Clock) -> bool {
+        self.attributes.deadline_ms.is_some_and(|deadline_ms| clock.has_reached(deadline_ms))
+    }
+
+    /// Whether its key has a value because of it: it is neither removed nor expired.
+    #[inline]
+    pub(super) fn is_there(&self, clock: &Clock) -> bool {
+        !self.is_removed() && !self.is_expired(clock)
     }
 
     /// First word of the key.
@@ -150,53 +222,41 @@ impl Entry {
     }
 }
 
-/// The class of the block that a key with a value of these lengths needs. The lengths are within the limits.
-#[inline]
-pub(super) fn class_for(key_bytes: usize, value_bytes: usize) -> Class {
-    let large = is_large(key_bytes, value_bytes);
-    let words = HEADER_WORDS
-        + if large { 2 } else { 0 }
-        + (key_bytes as u64).div_ceil(8)
-        + (value_bytes as u64).div_ceil(8);
-    Class::of_bytes(words * 8).expect("the limits of keys and values are below the largest class")
-}
-
-#[inline]
-fn is_large(key_bytes: usize, value_bytes: usize) -> bool {
-    key_bytes as u64 > SMALL_KEY_BYTES || value_bytes as u64 > SMALL_VALUE_BYTES
-}
-
 /// Writes a new entry into reusable memory (R1).
 ///
 /// Word 0 goes first: whoever copied words of the block's next life can see by its begin version that it did (R10).
 /// The link is kept: until the commit, the block is still in its queue.
 #[inline]
-pub(super) fn write<R: Region>(
-    region: &R,
-    block: u64,
-    begin: u64,
-    previous: Unit,
-    hash: u64,
-    key: &[u8],
-    value: &[u8],
-) {
-    let large = is_large(key.len(), value.len());
+pub(super) fn write<R: Region>(region: &R, block: u64, begin: u64, previous: Unit, new: &NewEntry<'_>) {
+    let NewEntry { key, value, .. } = new;
+    let flags = new.flags();
     let link = region.load(block + LINK_WORD) & !0xffff_ffff;
-    let mut at = block + HEADER_WORDS;
-    if large {
-        region.store(block, begin << 12 | LARGE << 8);
-        region.store(block + 1, 0);
-        region.store(block + LINK_WORD, link | u64::from(previous.0));
-        region.store(at, (key.len() as u64) << 32 | value.len() as u64);
-        region.store(at + 1, hash);
-        at += 2;
-    } else {
-        region.store(block, begin << 12 | key.len() as u64);
-        region.store(block + 1, value.len() as u64);
-        region.store(block + LINK_WORD, link | u64::from(previous.0));
+    let lengths = if flags & LARGE == 0 { (key.len() as u64, value.len() as u64) } else { (0, 0) };
+    region.store(block, begin << 12 | flags << 8 | lengths.0);
+    region.store(block + 1, lengths.1);
+    region.store(block + LINK_WORD, link | u64::from(previous.0));
+    if flags != 0 {
+        write_extensions(region, block + HEADER_WORDS, flags, new);
     }
-    region.copy_in(at, key);
-    region.copy_in(at + (key.len() as u64).div_ceil(8), value);
+    let key_at = block + HEADER_WORDS + extension_words(flags);
+    region.copy_in(key_at, key);
+    region.copy_in(key_at + (key.len() as u64).div_ceil(8), value);
+}
+
+#[cold]
+fn write_extensions<R: Region>(region: &R, mut at: u64, flags: u64, new: &NewEntry<'_>) {
+    if flags & LARGE != 0 {
+        region.store(at, (new.key.len() as u64) << 32 | new.value.len() as u64);
+        region.store(at + 1, new.hash);
+        at += 2;
+    }
+    if let Some(deadline_ms) = new.attributes.deadline_ms {
+        region.store(at, deadline_ms);
+        at += 1;
+    }
+    if let Some(version) = new.attributes.schema_version {
+        region.store(at, u64::from(version));
+    }
 }
 
 /// Word 0 of an overflow bucket's block.

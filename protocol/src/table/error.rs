@@ -57,6 +57,15 @@ pub enum WriteError {
     /// The value or bequest is longer than [`MAX_VALUE_BYTES`].
     #[error("a value of {0} bytes is too long; the limit is {MAX_VALUE_BYTES}")]
     ValueTooLong(usize),
+    /// The value is not the eight bytes of a counter.
+    #[error("the value has {bytes} bytes: it is no counter, which has 8")]
+    NotACounter {
+        /// How many bytes the value has.
+        bytes: usize,
+    },
+    /// The counter would leave the range of its type.
+    #[error("the counter would leave the range of its type")]
+    CounterOverflow,
     /// The table belongs to a later owner: this handle writes nothing any more (R17).
     #[error("this handle is of epoch {handle}, the table is at epoch {table}: it has another owner")]
     Fenced {

@@ -15,7 +15,7 @@
 //! | `index` | finding a key's slot, and why a reader finds it whatever moves meanwhile |
 //! | `reader`, `scan` | reading in place |
 //! | `ordered` | the ordered index, and ranges of it |
-//! | `writer`, `transaction`, `bag` | the writes |
+//! | `writer`, `operations`, `transaction`, `bag` | the writes |
 //! | `space` | blocks: queues, runs, the limit, the horizon |
 //! | `growth`, `reclaim` | housekeeping in commits of its own |
 //! | `verify` | the check of everything below |
@@ -46,11 +46,13 @@
 mod bag;
 mod bucket;
 mod class;
+mod clock;
 mod entry;
 mod error;
 mod growth;
 mod index;
 mod layout;
+mod operations;
 mod ordered;
 mod reader;
 mod reclaim;
@@ -63,11 +65,14 @@ mod transaction;
 mod verify;
 mod writer;
 
-pub use entry::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+pub use clock::Clock;
+pub use entry::{Attributes, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 pub use error::{OpenError, ReadError, WriteError};
+pub use operations::{Change, Current, Modify, Step, Swap};
 pub use ordered::Order;
 pub use reader::TableReader;
 pub use recovery::{Recovery, is_mid_commit, recover};
+pub use scan::Visit;
 pub use transaction::Transaction;
 pub use verify::{VerifyReport, verify};
 pub use writer::TableWriter;

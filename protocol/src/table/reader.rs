@@ -15,7 +15,8 @@ use std::sync::atomic::{Ordering, fence};
 
 use super::TableInfo;
 use super::class::Unit;
-use super::entry::Entry;
+use super::clock::Clock;
+use super::entry::{Attributes, Entry};
 use super::error::{OpenError, ReadError};
 use super::index::Nonsense;
 use super::layout::{APPLIED, BEQUEST, COUNTS, Counts, EPOCH, HORIZON, Layout, MAX_BYTES};
@@ -43,6 +44,7 @@ use crate::region::Region;
 pub struct TableReader<R> {
     region: R,
     layout: Layout,
+    clock: Clock,
 }
 
 impl<R> fmt::Debug for TableReader<R> {
@@ -76,7 +78,18 @@ impl<R: Region> TableReader<R> {
     /// [`OpenError::Foreign`] and [`OpenError::Corrupt`] where the region does not hold a table.
     pub fn open(region: R) -> Result<Self, OpenError> {
         let layout = Layout::read(&region)?;
-        Ok(Self { region, layout })
+        Ok(Self { region, layout, clock: Clock::default() })
+    }
+
+    /// The same handle with another clock for the deadlines of entries.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The clock that deadlines are compared with.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(super) fn layout(&self) -> &Layout {
@@ -104,6 +117,15 @@ impl<R: Region> TableReader<R> {
     /// As for [`TableReader::get`].
     #[inline]
     pub fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, ReadError> {
+        Ok(self.read_into(key, value)?.is_some())
+    }
+
+    /// The same, and says what the entry has beside its value.
+    ///
+    /// # Errors
+    /// As for [`TableReader::get`].
+    #[inline]
+    pub fn read_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Attributes>, ReadError> {
         let start = value.len();
         let hash = self.layout.hash(key);
         let horizon = self.region.load(HORIZON);
@@ -111,14 +133,14 @@ impl<R: Region> TableReader<R> {
         let root = self.layout.root(&self.region);
         match root.and_then(|root| self.layout.find(&self.region, &self.region, root, hash, key)) {
             Ok(Some(found))
-                if !found.entry.is_removed()
+                if found.entry.is_there(&self.clock)
                     && self.copy_value(found.block, &found.entry, value)
                     && self.stands(horizon) =>
             {
-                return Ok(true);
+                return Ok(Some(found.entry.attributes));
             }
             Ok(None) if self.stands(horizon) && self.layout.still_finds(&self.region, root, hash, false) => {
-                return Ok(false);
+                return Ok(None);
             }
             _ => {}
         }
@@ -129,22 +151,31 @@ impl<R: Region> TableReader<R> {
     /// For a get that was disturbed, and for all that is not the straight path.
     #[cold]
     #[inline(never)]
-    pub(super) fn get_again(&self, key: &[u8], hash: u64, value: &mut Vec<u8>) -> Result<bool, ReadError> {
+    pub(super) fn get_again(
+        &self,
+        key: &[u8],
+        hash: u64,
+        value: &mut Vec<u8>,
+    ) -> Result<Option<Attributes>, ReadError> {
         let start = value.len();
         let mut copied: Option<Copied> = None;
         loop {
             let Located { horizon, entry } = self.locate(hash, key).inspect_err(|_| value.truncate(start))?;
             let Some((unit, block, entry)) = entry else {
                 value.truncate(start);
-                return Ok(false);
+                return Ok(None);
             };
             if copied == Some(Copied { unit, begin: entry.begin }) {
-                return Ok(true);
+                return Ok(Some(entry.attributes));
             }
             value.truncate(start);
             let whole = self.copy_value(block, &entry, value);
             if self.stands(horizon) {
-                return if whole { Ok(true) } else { Err(corrupt("a value ends outside the segment")) };
+                return if whole {
+                    Ok(Some(entry.attributes))
+                } else {
+                    Err(corrupt("a value ends outside the segment"))
+                };
             }
             copied = whole.then_some(Copied { unit, begin: entry.begin });
         }
@@ -168,7 +199,7 @@ impl<R: Region> TableReader<R> {
                 continue;
             }
             let entry = found.map_err(|Nonsense(what)| corrupt(what))?;
-            let standing = entry.filter(|found| !found.entry.is_removed());
+            let standing = entry.filter(|found| found.entry.is_there(&self.clock));
             return Ok(Located {
                 horizon,
                 entry: standing.map(|found| (found.unit, found.block, found.entry)),
@@ -177,7 +208,7 @@ impl<R: Region> TableReader<R> {
     }
 
     #[inline]
-    fn copy_value(&self, block: u64, entry: &Entry, value: &mut Vec<u8>) -> bool {
+    pub(super) fn copy_value(&self, block: u64, entry: &Entry, value: &mut Vec<u8>) -> bool {
         self.region.copy_out(entry.value_at(block), entry.value_bytes, value)
     }
 

@@ -10,7 +10,7 @@
 
 use super::bucket::Slot;
 use super::class::Unit;
-use super::entry::Entry;
+use super::entry::{Attributes, Entry};
 use super::error::ReadError;
 use super::index::Nonsense;
 use super::layout::HORIZON;
@@ -20,6 +20,9 @@ use crate::region::Region;
 
 /// Longer values are not copied with their bucket, where one move of the horizon would throw all away, but by a get.
 const LONG_VALUE_BYTES: usize = 1024;
+
+/// Sees the key and the value of an entry, and what it has beside them; whether to go on.
+pub type Visit<'v> = dyn FnMut(&[u8], &[u8], Attributes) -> bool + 'v;
 
 /// The entries of one bucket, copied.
 #[derive(Default)]
@@ -35,6 +38,7 @@ struct Copied {
     key_end: usize,
     /// None for a long value, which is not in `bytes`.
     end: Option<usize>,
+    attributes: Attributes,
 }
 
 /// A range of hashes, in the order of their reversed bits; the last one included.
@@ -51,6 +55,14 @@ impl<R: Region> TableReader<R> {
     /// # Errors
     /// As for [`TableReader::get`].
     pub fn scan(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ReadError> {
+        self.scan_attributed(&mut |key, value, _| each(key, value))
+    }
+
+    /// The same, and says what each entry has beside its key and value.
+    ///
+    /// # Errors
+    /// As for [`TableReader::get`].
+    pub fn scan_attributed(&self, each: &mut Visit<'_>) -> Result<(), ReadError> {
         let mut batch = Batch::default();
         let mut long = Vec::new();
         let mut next = Some(0);
@@ -59,11 +71,14 @@ impl<R: Region> TableReader<R> {
             for entry in &batch.entries {
                 let key = &batch.bytes[entry.start..entry.key_end];
                 let go_on = match entry.end {
-                    Some(end) => each(key, &batch.bytes[entry.key_end..end]),
+                    Some(end) => each(key, &batch.bytes[entry.key_end..end], entry.attributes),
                     None => {
                         long.clear();
                         // Where it is gone by now, it did not stand throughout.
-                        !self.get_into(key, &mut long)? || each(key, &long)
+                        match self.read_into(key, &mut long)? {
+                            Some(attributes) => each(key, &long, attributes),
+                            None => true,
+                        }
                     }
                 };
                 if !go_on {
@@ -109,7 +124,7 @@ impl<R: Region> TableReader<R> {
     fn read_entry(&self, unit: Unit, range: Range, batch: &mut Batch) -> Result<(), Nonsense> {
         let block = self.layout().block(unit);
         let entry = Entry::read(self.region(), block).ok_or(Nonsense("a slot points to what is no entry"))?;
-        if entry.is_removed() {
+        if !entry.is_there(self.clock()) {
             return Ok(());
         }
         let start = batch.bytes.len();
@@ -129,7 +144,7 @@ impl<R: Region> TableReader<R> {
             return Err(outside);
         }
         let end = (!long).then_some(batch.bytes.len());
-        batch.entries.push(Copied { order, start, key_end, end });
+        batch.entries.push(Copied { order, start, key_end, end, attributes: entry.attributes });
         Ok(())
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::entry::Attributes;
 use super::error::{ReadError, WriteError};
+use super::operations::{Change, Current, Modify};
 use super::writer::{TableWriter, check_lengths};
 use crate::region::Region;
 
@@ -40,8 +42,8 @@ pub(super) struct Draft {
     /// The keys, values and the bequest that the writes name.
     bytes: Vec<u8>,
     bequest: Option<Range<usize>>,
-    /// Where the writes of a hash are, once there are too many to look through.
-    positions: HashMap<u64, Vec<usize>>,
+    /// Where the last write of a hash is, once there are too many to look through.
+    positions: HashMap<u64, usize>,
 }
 
 /// The last write of one key; without a value, its removal.
@@ -50,6 +52,9 @@ struct Write {
     hash: u64,
     key: Range<usize>,
     value: Option<Range<usize>>,
+    deadline_ms: Option<u64>,
+    /// The write before this one whose key has the same hash.
+    same_hash: Option<usize>,
 }
 
 /// Up to this many writes, looking through them is cheaper than hashing.
@@ -82,19 +87,21 @@ impl Draft {
         if self.writes.len() <= FEW {
             (0..self.writes.len()).find(is_it)
         } else {
-            self.positions.get(&hash)?.iter().copied().find(is_it)
+            let last = self.positions.get(&hash).copied();
+            std::iter::successors(last, |position| self.writes[*position].same_hash).find(is_it)
         }
     }
 
-    fn write(&mut self, hash: u64, key: &[u8], value: Option<&[u8]>) {
+    fn write(&mut self, hash: u64, key: &[u8], value: Option<&[u8]>, deadline_ms: Option<u64>) {
         let position = self.position(hash, key);
         let value = value.map(|value| self.keep(value));
         if let Some(position) = position {
-            self.writes[position].value = value;
+            let write = &mut self.writes[position];
+            (write.value, write.deadline_ms) = (value, deadline_ms);
             return;
         }
         let key = self.keep(key);
-        self.writes.push(Write { hash, key, value });
+        self.writes.push(Write { hash, key, value, deadline_ms, same_hash: None });
         match self.writes.len() {
             ..=FEW => {}
             // From here on, all of them are looked up by hash.
@@ -104,7 +111,7 @@ impl Draft {
     }
 
     fn index(&mut self, position: usize) {
-        self.positions.entry(self.writes[position].hash).or_default().push(position);
+        self.writes[position].same_hash = self.positions.insert(self.writes[position].hash, position);
     }
 }
 
@@ -129,24 +136,41 @@ impl<'w, R: Region> Transaction<'w, R> {
     /// # Errors
     /// As for [`super::TableReader::get`].
     pub fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, ReadError> {
+        Ok(self.read_into(key, value)?.is_some())
+    }
+
+    /// The same, and says what the entry has beside its value.
+    ///
+    /// # Errors
+    /// As for [`super::TableReader::get`].
+    pub fn read_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Attributes>, ReadError> {
         let draft = &self.writer.draft;
         if !draft.writes.is_empty()
             && let Some(position) = draft.position(self.hash(key), key)
         {
-            let written = draft.writes[position].value.clone();
-            return Ok(written.map(|range| value.extend_from_slice(&draft.bytes[range])).is_some());
+            let Write { value: written, deadline_ms, .. } = &draft.writes[position];
+            let is_over = deadline_ms.is_some_and(|at| self.writer.reader().clock().has_reached(at));
+            let Some(range) = written.clone().filter(|_| !is_over) else { return Ok(None) };
+            value.extend_from_slice(&draft.bytes[range]);
+            return Ok(Some(self.writer.attributes(*deadline_ms)));
         }
-        self.writer.reader().get_into(key, value)
+        self.writer.reader().read_into(key, value)
     }
 
-    /// Inserts or overwrites.
+    /// Inserts or overwrites. The entry does not expire.
     ///
     /// # Errors
     /// [`WriteError::KeyTooLong`] and [`WriteError::ValueTooLong`]; the transaction goes on without this write.
     pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<(), WriteError> {
-        check_lengths(key, value)?;
-        self.writer.draft.write(self.hash(key), key, Some(value));
-        Ok(())
+        self.write(key, Some(value), None)
+    }
+
+    /// The same, with a time to live: from `deadline_ms` on, in milliseconds of UNIX time, no reader sees it.
+    ///
+    /// # Errors
+    /// As for [`Transaction::insert`].
+    pub fn insert_expiring(&mut self, key: &[u8], value: &[u8], deadline_ms: u64) -> Result<(), WriteError> {
+        self.write(key, Some(value), Some(deadline_ms))
     }
 
     /// Removes a key, which need not be there.
@@ -154,8 +178,17 @@ impl<'w, R: Region> Transaction<'w, R> {
     /// # Errors
     /// [`WriteError::KeyTooLong`]; the transaction goes on without this write.
     pub fn remove(&mut self, key: &[u8]) -> Result<(), WriteError> {
-        check_lengths(key, &[])?;
-        self.writer.draft.write(self.hash(key), key, None);
+        self.write(key, None, None)
+    }
+
+    fn write(
+        &mut self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        deadline_ms: Option<u64>,
+    ) -> Result<(), WriteError> {
+        check_lengths(key, value.unwrap_or_default())?;
+        self.writer.draft.write(self.hash(key), key, value, deadline_ms);
         Ok(())
     }
 
@@ -181,7 +214,11 @@ impl<'w, R: Region> Transaction<'w, R> {
             for write in &draft.writes {
                 let key = &draft.bytes[write.key.clone()];
                 match &write.value {
-                    Some(value) => writer.prepare_insert(write.hash, key, &draft.bytes[value.clone()])?,
+                    Some(value) => {
+                        let new =
+                            writer.new_entry(write.hash, key, &draft.bytes[value.clone()], write.deadline_ms);
+                        writer.prepare_insert(&new)?
+                    }
                     None => writer.prepare_remove(write.hash, key)?,
                 };
             }
@@ -194,5 +231,27 @@ impl<'w, R: Region> Transaction<'w, R> {
 
     fn hash(&self, key: &[u8]) -> u64 {
         self.writer.reader().layout().hash(key)
+    }
+}
+
+impl<R: Region> Modify for Transaction<'_, R> {
+    fn modify<T>(
+        &mut self,
+        key: &[u8],
+        decide: impl FnOnce(Option<Current<'_>>, &mut Vec<u8>) -> (Change, T),
+    ) -> Result<T, WriteError> {
+        let mut buffers = std::mem::take(&mut self.writer.buffers).cleared();
+        let attributes = self.read_into(key, &mut buffers.current)?;
+        let current = attributes.map(|attributes| Current { value: &buffers.current, attributes });
+        let (change, result) = decide(current, &mut buffers.new);
+        let deadline_ms = attributes.and_then(|attributes| attributes.deadline_ms);
+        match change {
+            Change::Keep => {}
+            Change::Remove => self.remove(key)?,
+            Change::Put => self.write(key, Some(&buffers.new), deadline_ms)?,
+            Change::PutUntil(deadline_ms) => self.write(key, Some(&buffers.new), Some(deadline_ms))?,
+        }
+        self.writer.buffers = buffers;
+        Ok(result)
     }
 }

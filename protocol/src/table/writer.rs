@@ -9,10 +9,14 @@ use std::fmt;
 
 use super::bucket::{self, BUCKET_WORDS, BucketImage, Slot, Tag, View};
 use super::class::Unit;
-use super::entry::{self, Entry, LINK_WORD, MAX_KEY_BYTES, MAX_VALUE_BYTES, MAX_VERSION};
+use super::clock::Clock;
+use super::entry::{
+    self, Attributes, Entry, LINK_WORD, MAX_KEY_BYTES, MAX_VALUE_BYTES, MAX_VERSION, NewEntry,
+};
 use super::error::{OpenError, WriteError};
 use super::index::{Found, MAX_CHAIN, Nonsense};
 use super::layout::{APPLIED, BEQUEST, COMMITTED, Counts, EPOCH, HORIZON, LOG_PRESENT, LOG_STEP_WORDS};
+use super::operations::Buffers;
 use super::reader::TableReader;
 use super::reclaim::SWEEPS_WHEN_SHORT;
 use super::recovery::recover;
@@ -44,8 +48,12 @@ pub struct TableWriter<R> {
     pub(super) allocates: bool,
     /// No split is tried before this version: the last one found no room.
     pub(super) growth_waits_until: u64,
+    /// The schema version of the values that this handle writes, where it is not the table's base version.
+    schema_version: Option<u32>,
     /// For keys that are read again.
     pub(super) key_buffer: Vec<u8>,
+    /// For values that are changed.
+    pub(super) buffers: Buffers,
     /// What the transaction collects; kept for its buffers.
     pub(super) draft: Draft,
 }
@@ -85,9 +93,24 @@ impl<R: Region> TableWriter<R> {
             log_present_words: LOG_STEP_WORDS,
             allocates: false,
             growth_waits_until: 0,
+            schema_version: None,
             key_buffer: Vec::new(),
+            buffers: Buffers::default(),
             draft: Draft::default(),
         })
+    }
+
+    /// The same handle with another clock for the deadlines of entries.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.reader = self.reader.with_clock(clock);
+        self
+    }
+
+    /// Says with which version of the table's schema the values are written from here on; `None` for its base version.
+    /// A newer build writes newer values, and keeps older ones readable.
+    pub fn write_schema_version(&mut self, version: Option<u32>) {
+        self.schema_version = version;
     }
 
     /// For reading what this handle has written.
@@ -105,18 +128,33 @@ impl<R: Region> TableWriter<R> {
         self.version
     }
 
-    /// Inserts or overwrites, as one commit; true where a value was replaced.
+    /// Inserts or overwrites, as one commit; true where a value was replaced. The entry does not expire.
     ///
     /// # Errors
     /// See [`WriteError`]; then nothing has changed.
     #[inline]
     pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<bool, WriteError> {
         check_lengths(key, value)?;
-        let hash = self.reader.layout().hash(key);
-        self.commit_with(1, |writer| writer.prepare_insert(hash, key, value)).map(|(replaced, _)| replaced)
+        let new = self.new_entry(self.reader.layout().hash(key), key, value, None);
+        self.commit_with(1, |writer| writer.prepare_insert(&new)).map(|(replaced, _)| replaced)
     }
 
-    /// Removes a key, as one commit; false, and no commit, where it was not there. Never fails for want of memory.
+    /// The same, with a time to live: from `deadline_ms` on, in milliseconds of UNIX time, no reader sees it.
+    ///
+    /// # Errors
+    /// See [`WriteError`]; then nothing has changed.
+    pub fn insert_expiring(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        deadline_ms: u64,
+    ) -> Result<bool, WriteError> {
+        check_lengths(key, value)?;
+        let new = self.new_entry(self.reader.layout().hash(key), key, value, Some(deadline_ms));
+        self.commit_with(1, |writer| writer.prepare_insert(&new)).map(|(replaced, _)| replaced)
+    }
+
+    /// Removes a key, as one commit; false where it was not there. Never fails for want of memory.
     ///
     /// # Errors
     /// See [`WriteError`]; then nothing has changed.
@@ -181,7 +219,7 @@ impl<R: Region> TableWriter<R> {
     }
 
     #[inline]
-    fn begin(&mut self) -> Result<(), WriteError> {
+    pub(super) fn begin(&mut self) -> Result<(), WriteError> {
         // Before anything is stored: the table may be another's (R17).
         self.check_epoch()?;
         if self.in_flight || self.stage.len() != 0 {
@@ -277,7 +315,7 @@ impl<R: Region> TableWriter<R> {
     }
 
     #[inline]
-    fn find(&self, hash: u64, key: &[u8]) -> Result<Option<Found>, WriteError> {
+    pub(super) fn find(&self, hash: u64, key: &[u8]) -> Result<Option<Found>, WriteError> {
         let (region, layout) = (self.reader.region(), self.reader.layout());
         if self.stage.len() == 0 {
             return Ok(layout.find(region, region, self.root()?, hash, key)?);
@@ -285,46 +323,75 @@ impl<R: Region> TableWriter<R> {
         Ok(layout.find(region, &self.stage.over(region), self.root()?, hash, key)?)
     }
 
+    /// What an entry of this handle has beside key and value.
     #[inline]
-    pub(super) fn prepare_insert(&mut self, hash: u64, key: &[u8], value: &[u8]) -> Result<bool, WriteError> {
-        let found = self.find(hash, key)?;
-        let class = entry::class_for(key.len(), value.len());
-        let unit = self.allocate(class)?;
+    pub(super) fn attributes(&self, deadline_ms: Option<u64>) -> Attributes {
+        Attributes { deadline_ms, schema_version: self.schema_version }
+    }
+
+    /// What an entry of this handle is to hold.
+    #[inline]
+    pub(super) fn new_entry<'a>(
+        &self,
+        hash: u64,
+        key: &'a [u8],
+        value: &'a [u8],
+        deadline_ms: Option<u64>,
+    ) -> NewEntry<'a> {
+        NewEntry { hash, key, value, attributes: self.attributes(deadline_ms) }
+    }
+
+    /// Stages an insertion or an overwrite; whether the key had a value.
+    #[inline]
+    pub(super) fn prepare_insert(&mut self, new: &NewEntry<'_>) -> Result<bool, WriteError> {
+        let found = self.find(new.hash, new.key)?;
+        self.prepare_put(found, new)?;
+        Ok(found.is_some_and(|found| found.entry.is_there(self.reader.clock())))
+    }
+
+    /// Stages an entry for a key where it was found.
+    #[inline]
+    pub(super) fn prepare_put(&mut self, found: Option<Found>, new: &NewEntry<'_>) -> Result<(), WriteError> {
+        let unit = self.allocate(new.class())?;
         let block = self.reader.layout().block(unit);
         let previous = found.map_or(Unit::NONE, |found| found.unit);
-        entry::write(self.reader.region(), block, self.version + 1, previous, hash, key, value);
+        entry::write(self.reader.region(), block, self.version + 1, previous, new);
         let Some(found) = found else {
-            self.prepare_slot(hash, unit)?;
-            self.count(1, 1)?;
-            return Ok(false);
+            self.prepare_slot(new.hash, unit)?;
+            return self.count(1, 1);
         };
         self.set_slot(found.slot, unit);
         if found.entry.is_removed() {
             // The superseded entry is among the removed ones already, and is freed from there.
-            self.count(1, 0)?;
-            return Ok(false);
+            return self.count(1, 0);
         }
-        self.free_entry(&found)?;
-        Ok(true)
+        self.free_entry(&found)
     }
 
+    /// Stages a removal; whether the key had a value. An expired entry goes too.
     pub(super) fn prepare_remove(&mut self, hash: u64, key: &[u8]) -> Result<bool, WriteError> {
         let Some(found) = self.find(hash, key)?.filter(|found| !found.entry.is_removed()) else {
             return Ok(false);
         };
-        let word = found.block + 1;
+        self.count(-1, 0)?;
+        self.prepare_removal(found.unit, found.block);
+        Ok(!found.entry.is_expired(self.reader.clock()))
+    }
+
+    /// Stages the removal of an entry that stands; the caller counts.
+    pub(super) fn prepare_removal(&mut self, unit: Unit, block: u64) {
+        let word = block + 1;
         let removed = entry::with_removed_at(self.reader.region().load(word), self.version + 1);
         self.stage.store(word, removed);
-        self.count(-1, 0)?;
-        self.push_removed(found.unit);
-        Ok(true)
+        self.push_removed(unit);
     }
 
     pub(super) fn prepare_bequest(&mut self, bequest: &[u8]) -> Result<(), WriteError> {
         let old = Unit(self.reader.region().load(BEQUEST) as u32);
-        let unit = self.allocate(entry::class_for(0, bequest.len()))?;
+        let new = NewEntry { hash: 0, key: &[], value: bequest, attributes: Attributes::default() };
+        let unit = self.allocate(new.class())?;
         let block = self.reader.layout().block(unit);
-        entry::write(self.reader.region(), block, self.version + 1, old, 0, &[], bequest);
+        entry::write(self.reader.region(), block, self.version + 1, old, &new);
         self.stage.store(BEQUEST, u64::from(unit.0));
         if !old.is_none() {
             let class = Entry::read(self.reader.region(), self.reader.layout().block(old))

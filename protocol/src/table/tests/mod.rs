@@ -5,6 +5,7 @@
 //! | `cuts` | the owner may die at any store, and so may who recovers |
 //! | `pauses` | a reader may stand still at any load while the owner goes on |
 //! | `model` | random operations do what a plain map does |
+//! | `operations` | looking and writing in one step; entries that expire |
 //! | `fencing` | who may write, and who goes on after a panic |
 //! | `full` | at the limit |
 //! | `large` | the largest and the smallest, and reads that take longer than the horizon rests |
@@ -21,6 +22,7 @@ mod full;
 mod garbage;
 mod large;
 mod model;
+mod operations;
 mod pauses;
 mod support;
 mod threads;

@@ -270,7 +270,7 @@ fn ask(recorded: &Recorded, start: usize, pauses: &[Pause], question: Question) 
         Question::GetAgain(number) => {
             let (key, mut value) = (&recorded.keys[number], Vec::new());
             let found = reader.get_again(key, reader.layout().hash(key), &mut value).expect("a get");
-            let found = found.then_some(value);
+            let found = found.map(|_| value);
             check(recorded, start..reader.region().now(), number, found, &(question, pauses));
         }
         Question::Bequest => {
