@@ -169,19 +169,19 @@ fn a_release_moves_the_table_at_once() {
 
 #[test]
 fn a_recall_moves_the_table_to_the_standby() {
-    use heirloom_protocol::message::{Event, Request};
+    use heirloom_protocol::message::Event;
     let house = House::start(&config(BY_NAME, ""));
     let mut owner = owner_that_wrote(&house, "a");
     let mut next = house.worker();
     let client = house.client();
-    client.say(&Request::Recall { request: 1, table: "sales".to_owned() });
+    client.say(&house::recall(1));
     assert!(owner.tell("hear").starts_with("Recalled"));
     let start = Instant::now();
     owner.tell("release");
     assert_eq!(next.tell("offered"), "2");
     let took = start.elapsed();
     assert!(took < Duration::from_secs(1), "it took {took:?}");
-    assert_eq!(client.hear(), Event::Done { request: 1 });
+    assert!(matches!(client.hear(), Event::HandedOn { request: 1, .. }));
     owns_and_sees(&mut next, "a");
 }
 
@@ -280,10 +280,10 @@ fn a_child_in_the_owners_group_is_killed_with_it_after_the_grace() {
 
 #[test]
 fn a_recall_is_answered_by_the_release_or_by_its_time() {
-    use heirloom_protocol::message::{Event, Refusal, Request};
+    use heirloom_protocol::message::{Event, Refusal};
     let house = House::start(&config(BY_NAME, "[manager]\nrecall_timeout = \"300ms\"\n"));
     let client = house.client();
-    let recall = |request| client.say(&Request::Recall { request, table: "sales".to_owned() });
+    let recall = |request| client.say(&house::recall(request));
     recall(1);
     assert!(client.hears_refusal(Refusal::NotNow).contains("nobody owns it"));
     let mut owner = owner_that_wrote(&house, "a");
@@ -294,5 +294,5 @@ fn a_recall_is_answered_by_the_release_or_by_its_time() {
     recall(3);
     assert!(owner.tell("hear").starts_with("Recalled"));
     owner.tell("release");
-    assert_eq!(client.hear(), Event::Done { request: 3 });
+    assert!(matches!(client.hear(), Event::HandedOn { request: 3, .. }));
 }

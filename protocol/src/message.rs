@@ -22,7 +22,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol; the first message of each side carries it.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// No message is longer. The kernel's own limit for a packet is 212,960 bytes (rule H18).
 pub const MAX_MESSAGE_BYTES: usize = 128 * 1024;
@@ -32,6 +32,13 @@ pub const MAX_NAME_BYTES: usize = 128;
 
 /// Most bytes of gift data, as JSON.
 pub const MAX_GIFT_BYTES: usize = 64 * 1024;
+
+/// Longest bequest that goes along with the offer of a private table, in bytes.
+pub const MAX_OFFERED_BEQUEST_BYTES: usize = 48 * 1024;
+
+/// The name under which `heirloom load` registers. No configuration can have it, find-me never chooses it, and
+/// whoever may own a table may use it for that table: it is handed one by [`Request::Recall`] only.
+pub const LOADER: &str = "heirloom load";
 
 /// What a client says to the manager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,12 +91,20 @@ pub enum Request {
         /// The table's id.
         table: String,
     },
-    /// Asks the owner, through the manager, to give a table up. Answered by [`Event::Done`].
+    /// Asks the owner, through the manager, to give a table up. Answered by [`Event::HandedOn`].
     Recall {
         /// Chosen by the client, repeated in the answer.
         request: u32,
         /// The table's id.
         table: String,
+        /// The name of the worker that shall have it next: the sender itself where that is its own name, and the owner
+        /// is not asked before one of them is ready. Without a name, find-me says who is next.
+        to: Option<String>,
+        /// Whether the owner is killed where it has not answered in time. Otherwise the recall is withdrawn then, and
+        /// the owner keeps the table.
+        force: bool,
+        /// How long that time is, in milliseconds; as the configuration says where it is not given.
+        deadline_ms: Option<u64>,
     },
     /// Asks for the status of everything. Answered by one or more [`Event::Status`].
     Status {
@@ -106,6 +121,52 @@ pub enum Request {
     Sync {
         /// Chosen by the client, repeated in the answer.
         request: u32,
+    },
+    /// Asks for a snapshot of the table's newest version (rule R11). Answered by [`Event::Pinned`].
+    Pin {
+        /// Chosen by the client, repeated in the answer.
+        request: u32,
+        /// The table's id.
+        table: String,
+    },
+    /// The snapshot is not needed any more. The end of the connection says the same of all of them.
+    Unpin {
+        /// The table's id.
+        table: String,
+        /// Which pin, as [`Event::Pinned`] said.
+        slot: u32,
+        /// Its version.
+        version: u64,
+    },
+    /// The client follows the table's changes, until it says [`Request::Unfollow`] as often, or its connection ends.
+    /// Answered by [`Event::Done`]: every commit after that is in the change ring.
+    Follow {
+        /// Chosen by the client, repeated in the answer.
+        request: u32,
+        /// The table's id.
+        table: String,
+    },
+    /// The client follows the table's changes no more.
+    Unfollow {
+        /// The table's id.
+        table: String,
+    },
+    /// Changes a table's limit while it lives: up to its reserve, down to what it uses. Answered by [`Event::Done`].
+    SetLimit {
+        /// Chosen by the client, repeated in the answer.
+        request: u32,
+        /// The table's id.
+        table: String,
+        /// The new limit, in bytes.
+        max_bytes: u64,
+    },
+    /// Asks the manager to check a table that nobody owns. (One that is owned, its owner alone can check.) Nobody is
+    /// offered it meanwhile. Answered by [`Event::Verified`].
+    Verify {
+        /// Chosen by the client, repeated in the answer.
+        request: u32,
+        /// The table's id.
+        table: String,
     },
 }
 
@@ -131,7 +192,7 @@ pub enum Event {
         /// What happened, to what, and what to do, for people.
         message: String,
     },
-    /// The worker may have this table; a read-only descriptor comes along (the bequest is read there).
+    /// The worker may have this table; a read-only descriptor comes along, unless the table is private.
     Offered {
         /// The table's id.
         table: String,
@@ -143,6 +204,8 @@ pub enum Event {
         reason: TransferReason,
         /// How long the offer stands, in milliseconds.
         expires_in_ms: u64,
+        /// What the last owner left.
+        bequest: OfferedBequest,
     },
     /// The table is the worker's; a fresh read-write descriptor comes along.
     Granted {
@@ -198,6 +261,53 @@ pub enum Event {
         piece: String,
         /// Whether more pieces follow.
         more: bool,
+    },
+    /// The answer to [`Request::Recall`]: the table has changed hands.
+    HandedOn {
+        /// The number of the request.
+        request: u32,
+        /// Who has it now; nobody where no worker was there to take it, and the manager has it.
+        owner: Option<OwnerStatus>,
+        /// How it went, where somebody has it. Writes paused for [`HandoffStatus::granted_us`] at least: that is from the
+        /// last owner's word, or death, to the write handle for the next one.
+        handoff: Option<HandoffStatus>,
+    },
+    /// The answer to [`Request::Pin`].
+    Pinned {
+        /// The number of the request.
+        request: u32,
+        /// The table's id.
+        table: String,
+        /// Which pin it is.
+        slot: u32,
+        /// The version that it holds.
+        version: u64,
+    },
+    /// The answer to [`Request::Verify`].
+    Verified {
+        /// The number of the request.
+        request: u32,
+        /// Version of the last commit.
+        version: u64,
+        /// Number of entries.
+        entries: u64,
+        /// The first thing that is wrong with the table, if anything is.
+        wrong: Option<String>,
+    },
+}
+
+/// What an offer says of the last owner's bequest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum OfferedBequest {
+    /// It is read in the segment, whose read-only descriptor comes along.
+    InSegment,
+    /// The table is private, which none but its owner has mapped: here it is, if there is one.
+    Here(Option<Vec<u8>>),
+    /// The table is private, and the bequest longer than [`MAX_OFFERED_BEQUEST_BYTES`]: only its owner can read it.
+    TooLong {
+        /// Its length, in bytes.
+        bytes: u64,
     },
 }
 
@@ -279,6 +389,10 @@ pub struct TableStatus {
     pub bytes: u64,
     /// The table's limit, in bytes.
     pub max_bytes: u64,
+    /// Whether it has used more than 80 percent of its limit, and not been below 70 since.
+    pub nearly_full: bool,
+    /// `protected` or `private`.
+    pub access: String,
     /// The last commit.
     pub version: u64,
     /// The last ownership.
@@ -297,6 +411,18 @@ pub struct TableStatus {
     pub recovered_mid_commit: u64,
     /// The last transfer, stage by stage.
     pub last_handoff: Option<HandoffStatus>,
+    /// Number of snapshots that readers hold.
+    pub pins: u64,
+    /// The version of the oldest of them.
+    pub oldest_pin_version: Option<u64>,
+    /// How long that one has been held, in milliseconds.
+    pub oldest_pin_age_ms: Option<u64>,
+    /// Entries that are kept for snapshots only.
+    pub held_entries: u64,
+    /// Their memory, in bytes.
+    pub held_bytes: u64,
+    /// Number of connections that follow the table's changes.
+    pub followers: u64,
 }
 
 /// The owner in [`TableStatus`].

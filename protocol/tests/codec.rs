@@ -2,7 +2,8 @@
 
 use heirloom_protocol::codec::{MessageError, decode, encode};
 use heirloom_protocol::message::{
-    ChildStatus, Event, MAX_GIFT_BYTES, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, Refusal, Request, TransferReason,
+    ChildStatus, Event, HandoffStatus, MAX_GIFT_BYTES, MAX_MESSAGE_BYTES, MAX_NAME_BYTES,
+    MAX_OFFERED_BEQUEST_BYTES, OfferedBequest, OwnerStatus, Refusal, Request, TransferReason,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -35,9 +36,31 @@ fn request() -> impl Strategy<Value = Request> {
         }),
         (table, any::<u64>()).prop_map(|(table, epoch)| Request::Release { table, epoch }),
         (any::<u32>(), table).prop_map(|(request, table)| Request::Open { request, table }),
-        (any::<u32>(), table).prop_map(|(request, table)| Request::Recall { request, table }),
+        (any::<u32>(), table, option::of(".{0,128}"), any::<bool>(), option::of(any::<u64>())).prop_map(
+            |(request, table, to, force, deadline_ms)| Request::Recall {
+                request,
+                table,
+                to,
+                force,
+                deadline_ms
+            }
+        ),
         any::<u32>().prop_map(|request| Request::Status { request }),
         vec(child(), 0..10).prop_map(|children| Request::Children { children }),
+        (any::<u32>(), table).prop_map(|(request, table)| Request::Pin { request, table }),
+        (table, any::<u32>(), any::<u64>()).prop_map(|(table, slot, version)| Request::Unpin {
+            table,
+            slot,
+            version
+        }),
+        (any::<u32>(), table).prop_map(|(request, table)| Request::Follow { request, table }),
+        table.prop_map(|table| Request::Unfollow { table }),
+        (any::<u32>(), table, any::<u64>()).prop_map(|(request, table, max_bytes)| Request::SetLimit {
+            request,
+            table,
+            max_bytes
+        }),
+        (any::<u32>(), table).prop_map(|(request, table)| Request::Verify { request, table }),
     ]
 }
 
@@ -50,9 +73,30 @@ fn reason() -> impl Strategy<Value = TransferReason> {
     ]
 }
 
+fn bequest() -> impl Strategy<Value = OfferedBequest> {
+    prop_oneof![
+        Just(OfferedBequest::InSegment),
+        option::of(vec(any::<u8>(), 0..99)).prop_map(OfferedBequest::Here),
+        any::<u64>().prop_map(|bytes| OfferedBequest::TooLong { bytes }),
+    ]
+}
+
+fn handoff() -> impl Strategy<Value = HandoffStatus> {
+    (".{0,40}", any::<u64>(), any::<u64>(), ".{0,20}").prop_map(
+        |(reason, noticed_ns, granted_us, recovery)| HandoffStatus {
+            reason,
+            noticed_ns,
+            granted_us,
+            recovery,
+            ..HandoffStatus::default()
+        },
+    )
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let table = ".{0,128}";
-    let offered = (table, any::<u64>(), ".{0,500}", reason(), any::<u64>());
+    let offered = (table, any::<u64>(), ".{0,500}", reason(), any::<u64>(), bequest());
+    let owner = (".{0,128}", any::<u32>()).prop_map(|(name, pid)| OwnerStatus { name, pid });
     prop_oneof![
         (any::<u16>(), any::<u32>())
             .prop_map(|(version, manager_pid)| Event::Welcome { version, manager_pid }),
@@ -62,12 +106,13 @@ fn event() -> impl Strategy<Value = Event> {
             why: Refusal::StaleEpoch,
             message
         }),
-        offered.prop_map(|(table, epoch, gift, reason, expires_in_ms)| Event::Offered {
+        offered.prop_map(|(table, epoch, gift, reason, expires_in_ms, bequest)| Event::Offered {
             table,
             epoch,
             gift,
             reason,
-            expires_in_ms
+            expires_in_ms,
+            bequest
         }),
         (table, any::<u64>()).prop_map(|(table, epoch)| Event::Granted { table, epoch }),
         (table, any::<u64>(), ".{0,99}").prop_map(|(table, epoch, reason)| Event::Fenced {
@@ -80,6 +125,13 @@ fn event() -> impl Strategy<Value = Event> {
             piece,
             more
         }),
+        (any::<u32>(), option::of(owner), option::of(handoff()))
+            .prop_map(|(request, owner, handoff)| { Event::HandedOn { request, owner, handoff } }),
+        (any::<u32>(), table, any::<u32>(), any::<u64>())
+            .prop_map(|(request, table, slot, version)| { Event::Pinned { request, table, slot, version } }),
+        (any::<u32>(), any::<u64>(), any::<u64>(), option::of(".{0,99}")).prop_map(
+            |(request, version, entries, wrong)| Event::Verified { request, version, entries, wrong }
+        ),
     ]
 }
 
@@ -128,6 +180,7 @@ fn lengths_are_bounded_on_both_sides() {
         gift: "g".repeat(MAX_GIFT_BYTES),
         reason: TransferReason::First,
         expires_in_ms: u64::MAX,
+        bequest: OfferedBequest::Here(Some(vec![0xff; MAX_OFFERED_BEQUEST_BYTES])),
     };
     assert!(encode(&longest).is_ok(), "everything that the configuration allows fits");
 

@@ -78,10 +78,10 @@ mod transfer;
 mod worker;
 mod writer;
 
-pub use client::{Client, ConnectError, RequestError};
+pub use client::{Client, ConnectError, HandOn, HandedOn, RequestError, Verified};
 pub use codec::{CodecError, Key, Value};
 pub use heir::{Fenced, Recall, TableHeir};
-pub use heirloom_protocol::message::{Status, TransferReason};
+pub use heirloom_protocol::message::{HandoffStatus, OwnerStatus, Status, TransferReason};
 pub use heirloom_protocol::table::TableInfo;
 pub use host::{MapError, SocketError};
 pub use owned::{Owned, OwnedError};

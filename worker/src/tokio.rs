@@ -57,8 +57,8 @@ use heirloom_protocol::message::Status;
 
 use crate::client::{self, ANSWER_TIME, Answer, Answered, Question, socket_from_env};
 use crate::{
-    AcceptError, ConnectError, Fenced, HeirError, Key, Owned, Reader, Recall, RequestError, TableHeir, Value,
-    WriteError, Writer,
+    AcceptError, ConnectError, Fenced, HandOn, HandedOn, HeirError, Key, Owned, Reader, Recall, RequestError,
+    TableHeir, Value, WriteError, Writer,
 };
 
 /// A connection for reading tables and asking the manager; see [`crate::Client`].
@@ -131,12 +131,15 @@ impl Client {
         self.0.opened(table, answer)
     }
 
-    /// As [`crate::Client::recall`].
+    /// As [`crate::Client::hand_on`].
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn recall(&self, table: &str) -> Result<(), RequestError> {
-        self.ask(Question::Recall { table: table.to_owned() }).await.map(drop)
+    pub async fn hand_on(&self, table: &str, how: HandOn) -> Result<HandedOn, RequestError> {
+        match self.ask(Question::HandOn { table: table.to_owned(), how }).await? {
+            Answer::HandedOn(handed_on) => Ok(handed_on),
+            _ => Err(RequestError::Unexpected),
+        }
     }
 
     /// As [`crate::Client::status`].
@@ -320,10 +323,11 @@ impl TableHeir for Forward {
 }
 
 async fn awaited(question: &Question, answer: oneshot::Receiver<Answered>) -> Result<Answer, RequestError> {
-    match timeout(ANSWER_TIME, answer).await {
+    let time = question.answer_time();
+    match timeout(time, answer).await {
         Ok(Ok(answered)) => answered.map_err(RequestError::from),
         Ok(Err(_)) => Err(RequestError::Closed),
-        Err(_) => Err(RequestError::NoAnswer { question: question.to_string() }),
+        Err(_) => Err(RequestError::NoAnswer { question: question.to_string(), time }),
     }
 }
 

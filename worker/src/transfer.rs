@@ -10,10 +10,10 @@ use heirloom_protocol::region::HeapRegion;
 use heirloom_protocol::table::OpenError;
 use serde::de::DeserializeOwned;
 
-use crate::client::{Grant, Link};
+use crate::client::{Grant, Link, Unread, Will};
 use crate::codec::{CodecError, Key, Value};
 use crate::engine::ReadHandle;
-use crate::host::{MapError, OwnedFd};
+use crate::host::MapError;
 use crate::reader::ReadError;
 use crate::writer::Writer;
 
@@ -52,8 +52,8 @@ pub struct Transfer {
 
 /// Where a transfer comes from.
 enum Origin {
-    /// The manager, with a read-only descriptor of the segment, which the session closes with the offer.
-    Manager { descriptor: Weak<OwnedFd>, link: Arc<Link> },
+    /// The manager; what the last owner left is the session's, and gone with the offer.
+    Manager { will: Weak<Will>, link: Arc<Link> },
     /// A test, with the table on the heap.
     Rehearsal { region: Arc<HeapRegion> },
     /// It has been accepted or declined.
@@ -70,8 +70,8 @@ pub(crate) struct Offer {
 }
 
 impl Transfer {
-    pub(crate) fn from_manager(offer: Offer, descriptor: Weak<OwnedFd>, link: Arc<Link>) -> Self {
-        Self::new(offer, Origin::Manager { descriptor, link })
+    pub(crate) fn from_manager(offer: Offer, will: Weak<Will>, link: Arc<Link>) -> Self {
+        Self::new(offer, Origin::Manager { will, link })
     }
 
     pub(crate) fn rehearsed(offer: Offer, region: Arc<HeapRegion>) -> Self {
@@ -128,18 +128,23 @@ impl Transfer {
     /// # Errors
     /// [`BequestError`] where the segment cannot be read.
     pub fn bequest_bytes(&self) -> Result<Option<Vec<u8>>, BequestError> {
-        let segment = match &self.origin {
-            Origin::Manager { descriptor, .. } => {
+        let read = match &self.origin {
+            Origin::Manager { will, .. } => {
                 let withdrawn = || BequestError::Withdrawn { table: self.table.clone(), epoch: self.epoch };
-                let descriptor = descriptor.upgrade().ok_or_else(withdrawn)?;
-                ReadHandle::map_copy(&descriptor)
-                    .map_err(|source| BequestError::Map { table: self.table.clone(), source })?
+                will.upgrade().ok_or_else(withdrawn)?.bequest()
             }
-            Origin::Rehearsal { region } => ReadHandle::heap(Arc::clone(region)),
+            Origin::Rehearsal { region } => ReadHandle::heap(Arc::clone(region))
+                .map_err(Unread::Open)
+                .and_then(|segment| segment.bequest().map_err(Unread::Read)),
             Origin::Settled => unreachable!("settling a transfer consumes it"),
         };
-        let segment = segment.map_err(|source| BequestError::Open { table: self.table.clone(), source })?;
-        segment.bequest().map_err(|error| BequestError::Read(ReadError::from_engine(&self.table, error)))
+        let table = || self.table.clone();
+        read.map_err(|unread| match unread {
+            Unread::Map(source) => BequestError::Map { table: table(), source },
+            Unread::Open(source) => BequestError::Open { table: table(), source },
+            Unread::Read(error) => BequestError::Read(ReadError::from_engine(&self.table, error)),
+            Unread::TooLong(bytes) => BequestError::TooLong { table: table(), bytes },
+        })
     }
 
     /// Takes the table: tells the manager, waits until it grants, and maps the segment.
@@ -173,12 +178,12 @@ impl Transfer {
             Origin::Manager { link, .. } if link.is_inert() => {
                 return Err(AcceptError::ForkedChild { table });
             }
-            Origin::Manager { link, .. } => {
+            Origin::Manager { will, link } => {
                 let offered = table.clone();
                 let reply = move |grant: Result<Grant, String>| {
                     then(grant.map_err(|reason| AcceptError::Withdrawn { table: offered, epoch, reason }));
                 };
-                link.accept(&table, epoch, Box::new(reply));
+                link.accept(&table, epoch, &will, Box::new(reply));
             }
             Origin::Rehearsal { region } => then(Ok(Grant::rehearsed(table, epoch, region))),
             Origin::Settled => unreachable!("settling a transfer consumes it"),
@@ -191,8 +196,8 @@ impl Transfer {
     }
 
     fn decline_once(&mut self, reason: String) {
-        if let Origin::Manager { link, .. } = mem::replace(&mut self.origin, Origin::Settled) {
-            link.decline(&self.table, self.epoch, reason);
+        if let Origin::Manager { will, link } = mem::replace(&mut self.origin, Origin::Settled) {
+            link.decline(&self.table, self.epoch, &will, reason);
         }
     }
 }
@@ -239,6 +244,16 @@ pub enum BequestError {
         table: String,
         /// The epoch of the offer.
         epoch: u64,
+    },
+    /// The table is private, and its bequest too long to come along with the offer.
+    #[error(
+        "the bequest of the private table `{table}` has {bytes} bytes, too many for an offer: accept, and read it there"
+    )]
+    TooLong {
+        /// The table's id.
+        table: String,
+        /// The length of the bequest, in bytes.
+        bytes: u64,
     },
     /// The segment could not be mapped.
     #[error("cannot map table `{table}` to read its bequest: {source}")]

@@ -6,7 +6,7 @@
 
 mod support;
 
-use heirloom_protocol::message::{Event, Request, TransferReason};
+use heirloom_protocol::message::{Event, OfferedBequest, Request, TransferReason};
 use heirloom_protocol::sys::testing::{fork, reap};
 use heirloom_worker::{ReadError, RequestError, Worker, WriteError};
 use support::{Manager, TABLE, inbox, transfer};
@@ -39,8 +39,9 @@ fn a_forked_child_writes_nothing_reads_nothing_and_releases_nothing() {
     let Some(Request::Sync { request }) = line.hear() else { panic!("expected to be asked") };
     line.say(Event::Done { request });
     let worker = registering.join().unwrap().unwrap();
-    let (gift, reason) = (String::new(), TransferReason::First);
-    let offer = Event::Offered { table: "cars".into(), epoch: 2, gift, reason, expires_in_ms: 5_000 };
+    let (gift, reason, bequest) = (String::new(), TransferReason::First, OfferedBequest::InSegment);
+    let offer =
+        Event::Offered { table: "cars".into(), epoch: 2, gift, reason, expires_in_ms: 5_000, bequest };
     line.say_with(offer, &manager.segment.fresh_read_only().unwrap());
     let mut transferred = Some(transfer(&told));
     let mut handles = Some((worker, reader, sales));

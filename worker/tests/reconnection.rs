@@ -4,9 +4,9 @@
 
 mod support;
 
-use heirloom_protocol::message::{Event, Refusal, Request};
+use heirloom_protocol::message::{Event, OfferedBequest, Refusal, Request};
 use heirloom_protocol::sys::Listener;
-use heirloom_worker::{AcceptError, Client, ConnectError, Reader, Worker, WriteError, Writer};
+use heirloom_worker::{AcceptError, Client, ConnectError, HandOn, Reader, Worker, WriteError, Writer};
 use support::{Line, Manager, PATIENCE, TABLE, Told, inbox, segment, transfer, written};
 
 type Inbox = crossbeam_channel::Receiver<Told>;
@@ -186,7 +186,7 @@ fn readers_move_one_table_after_the_other() {
 fn what_was_asked_is_asked_again() {
     let manager = Manager::start();
     let (client, line) = client(&manager);
-    let recalling = std::thread::spawn(move || client.recall(TABLE));
+    let recalling = std::thread::spawn(move || client.hand_on(TABLE, HandOn::new()));
     let recall = line.hear().unwrap();
     let Request::Recall { request, .. } = recall else { panic!("{recall:?}") };
     drop(line);
@@ -194,8 +194,8 @@ fn what_was_asked_is_asked_again() {
     let line = manager.accept();
     line.welcome();
     line.expect(recall);
-    line.say(Event::Done { request });
-    recalling.join().unwrap().unwrap();
+    line.say(Event::HandedOn { request, owner: None, handoff: None });
+    assert_eq!(recalling.join().unwrap().unwrap().owner, None);
 }
 
 #[test]
@@ -208,6 +208,7 @@ fn a_manager_that_breaks_the_protocol_is_left_and_tried_again() {
         gift: String::new(),
         reason: heirloom_protocol::message::TransferReason::First,
         expires_in_ms: 1000,
+        bequest: OfferedBequest::InSegment,
     };
     line.say(without_descriptor);
     assert_eq!(line.hear(), None);

@@ -6,7 +6,7 @@
 use super::clock::now_ns;
 use super::control::{Control, Notice, Worker};
 use super::story::Story;
-use heirloom_protocol::message::{Event, Refusal, TransferReason};
+use heirloom_protocol::message::{Event, OfferedBequest, Refusal, TransferReason};
 use heirloom_protocol::ownership::{Effect, Input, Offer, RecallEnd, State, Timer, WorkerId};
 use heirloom_protocol::sys::{KillError, ProofError};
 use heirloom_protocol::table::{self, Recovery};
@@ -106,6 +106,7 @@ impl Control {
             gift: of.gift.clone(),
             reason: why,
             expires_in_ms: of.duration(Timer::Offer, &self.times).as_millis() as u64,
+            bequest: OfferedBequest::InSegment,
         };
         let Some(client) = self.client_of(to) else { return Some(Input::Disconnected { worker: to }) };
         client.outbox.send(&event, Some(read_only));
@@ -221,7 +222,7 @@ impl Control {
         let id = Arc::clone(&self.tables[table].id);
         for (client, request) in std::mem::take(&mut self.tables[table].recalls) {
             let event = match refused {
-                None => Event::Done { request },
+                None => Event::HandedOn { request, owner: None, handoff: None },
                 Some(why) => Event::Refused {
                     request: Some(request),
                     why: Refusal::NotNow,

@@ -88,7 +88,7 @@ impl Control {
                 self.open_table(from, request, &table);
                 Ok(())
             }
-            Request::Recall { request, table } => {
+            Request::Recall { request, table, .. } => {
                 self.recall(from, request, &table).map_err(|no| no.to(request))
             }
             Request::Status { request } => {

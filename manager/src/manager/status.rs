@@ -38,6 +38,8 @@ fn of_table(control: &Control, table: &Table) -> TableStatus {
         recoveries: table.counts.recoveries,
         recovered_mid_commit: table.counts.recovered_mid_commit,
         last_handoff: table.last_handoff.clone(),
+        access: if table.private { "private" } else { "protected" }.to_owned(),
+        ..TableStatus::default()
     }
 }
 

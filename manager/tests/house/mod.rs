@@ -16,7 +16,7 @@ pub use client::Client;
 use heirloom_manager::config::Config;
 use heirloom_manager::find_me::FindMe;
 use heirloom_manager::manager::{Manager, ManagerError};
-use heirloom_protocol::message::{Status, TableStatus};
+use heirloom_protocol::message::{Request, Status, TableStatus};
 use heirloom_protocol::sys::Listener;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
@@ -41,6 +41,11 @@ pub fn config(find_me: &str, more: &str) -> String {
         "{more}\n[[table]]\nid = \"sales\"\ntype = \"set\"\nmax_bytes = \"16MiB\"\n{find_me}\n\
          gift_data = {{ currency = \"USD\" }}\n\n[[worker]]\nname = \"w\"\nexternal = true\n"
     )
+}
+
+/// Wants `sales` back from its owner, for whomever find-me says.
+pub fn recall(request: u32) -> Request {
+    Request::Recall { request, table: "sales".to_owned(), to: None, force: false, deadline_ms: None }
 }
 
 pub const BY_NAME: &str = "find_me = { name = \"w\" }";

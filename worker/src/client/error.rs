@@ -2,12 +2,13 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use heirloom_protocol::message::Refusal;
 use heirloom_protocol::table::OpenError;
 
+use super::SOCKET_VARIABLE;
 use super::session::Refused;
-use super::{ANSWER_TIME, SOCKET_VARIABLE};
 use crate::host::{MapError, SocketError};
 
 /// The manager could not be reached, or does not want this client.
@@ -60,10 +61,12 @@ pub enum RequestError {
         message: String,
     },
     /// It is away, or busy.
-    #[error("the manager did not {question} in {} seconds: see `heirloom status` and its log", ANSWER_TIME.as_secs())]
+    #[error("the manager did not {question} in {} seconds: see `heirloom status` and its log", time.as_secs())]
     NoAnswer {
         /// What was asked.
         question: String,
+        /// How long its answer was waited for.
+        time: Duration,
     },
     /// It answered something else: its version and this library's do not fit.
     #[error("the manager's answer makes no sense: its version and this program's do not fit together")]

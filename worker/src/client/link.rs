@@ -18,6 +18,7 @@ use heirloom_protocol::message::{Refusal, Request};
 use super::ownership::Tenure;
 use super::session::{Answer, Answered, Effect, Granted, Question, Refused, Reply, Session};
 use super::source::Source;
+use super::will::Will;
 use super::{ConnectError, Grant, Ownership};
 use crate::heir::TableHeir;
 use crate::host::{Connection, SocketError};
@@ -134,24 +135,46 @@ impl Link {
 
     /// The link lasts until the acceptance is answered, even where nothing else holds it: whoever accepts with the last
     /// handle is about to own a table.
-    pub(crate) fn accept(self: &Arc<Self>, table: &str, epoch: u64, reply: Reply<Result<Grant, String>>) {
+    pub(crate) fn accept(
+        self: &Arc<Self>,
+        table: &str,
+        epoch: u64,
+        offer: &Weak<Will>,
+        reply: Reply<Result<Grant, String>>,
+    ) {
         let link = Arc::clone(self);
         let reply: Reply<Granted> = Box::new(move |granted| {
             reply(granted.map(|(descriptor, tenure)| {
                 Grant::from_manager(descriptor, Ownership::new(tenure, Some(link)))
             }));
         });
-        self.hub.tell(|session| session.accept(table, epoch, reply));
+        self.hub.tell(|session| session.accept(table, epoch, offer, reply));
     }
 
-    pub(crate) fn decline(&self, table: &str, epoch: u64, reason: String) {
+    pub(crate) fn decline(&self, table: &str, epoch: u64, offer: &Weak<Will>, reason: String) {
         if !self.is_inert() {
-            self.hub.tell(|session| session.decline(table, epoch, reason));
+            self.hub.tell(|session| session.decline(table, epoch, offer, reason));
         }
     }
 
     pub(crate) fn release(&self, tenure: &Arc<Tenure>) {
         self.hub.tell(|session| session.release(tenure));
+    }
+
+    pub(super) fn follows(&self, table: &str) {
+        self.hub.tell(|session| session.follows(table));
+    }
+
+    pub(super) fn unfollow(&self, table: &str) {
+        if !self.is_inert() {
+            self.hub.tell(|session| session.unfollow(table));
+        }
+    }
+
+    pub(super) fn unpin(&self, table: &str, slot: u32, version: u64) {
+        if !self.is_inert() {
+            self.hub.tell(|session| session.unpin(table, slot, version));
+        }
     }
 
     /// The readers' source of a table, if there is one.
@@ -298,10 +321,10 @@ impl Hub {
                 tracing::debug!(message, "the manager knew already");
             }
             Effect::Complaint { why, message } => tracing::error!(?why, message, "the manager refuses"),
-            Effect::Transferred { offer, descriptor } => {
+            Effect::Transferred { offer, will } => {
                 let table = offer.table.clone();
                 if let Some(link) = self.link.upgrade() {
-                    let transfer = Transfer::from_manager(offer, descriptor, link);
+                    let transfer = Transfer::from_manager(offer, will, link);
                     self.call_heir(&table, |heir| heir.transferred(transfer));
                 }
             }

@@ -6,17 +6,23 @@
 //! | [`link`] | handles on any thread speak through it; it does what the session says is to be done |
 //! | [`thread`] | the one thread that connects, listens and calls heirs |
 //! | [`ownership`] | what makes this process an owner, and ends it by being dropped |
+//! | [`handing_on`] | what can be asked about a table that somebody else owns |
+//! | [`claims`] | pins and followers: what a client has at the manager until it drops it |
+//! | [`will`] | what an offer says of the bequest; the offer's identity |
 //! | [`source`] | the mapping that all readers of a table share |
 //! | [`error`] | why the manager could not be reached, or did not do something |
 //! | [`back_off`] | how long to wait between tries to connect |
 
 mod back_off;
+mod claims;
 mod error;
+mod handing_on;
 mod link;
 mod ownership;
 mod session;
 mod source;
 mod thread;
+mod will;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +33,7 @@ use crossbeam_channel::Receiver;
 use heirloom_protocol::message::{MAX_NAME_BYTES, Status};
 
 pub use error::{ConnectError, RequestError};
+pub use handing_on::{HandOn, HandedOn, Verified};
 pub(crate) use link::{Asking, Link};
 #[cfg(feature = "tokio")]
 pub(crate) use ownership::Tenure;
@@ -35,6 +42,7 @@ pub(crate) use session::Reply;
 use session::Session;
 pub(crate) use session::{Answer, Answered, Question};
 pub(crate) use source::Source;
+pub(crate) use will::{Unread, Will};
 
 use crate::codec::{Key, Value};
 use crate::heir::TableHeir;
@@ -46,6 +54,9 @@ const SOCKET_VARIABLE: &str = "HEIRLOOM_SOCKET";
 
 /// How long an answer is waited for. The manager answers at once, unless it is still hydrating.
 pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(30);
+
+/// How long it may work on something whose end only the manager knows.
+const LONGEST_WORK: Duration = Duration::from_secs(3600);
 
 /// A connection for reading tables and asking the manager.
 ///
@@ -105,12 +116,47 @@ impl Client {
         self.opened(table, answer)
     }
 
-    /// Asks the owner of a table, through the manager, to give it back. Returns when the owner has been asked.
+    /// Hands a table on: its owner is asked, through the manager, to give it up for another. Returns when it has changed
+    /// hands.
+    ///
+    /// ```no_run
+    /// use heirloom_worker::{Client, HandOn};
+    /// use std::time::Duration;
+    ///
+    /// let client = Client::from_env()?;
+    /// let handed_on = client.hand_on("sales", HandOn::new().within(Duration::from_secs(5)))?;
+    /// println!("{:?} has it now", handed_on.owner);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// [`RequestError`].
-    pub fn recall(&self, table: &str) -> Result<(), RequestError> {
-        self.ask(Question::Recall { table: table.to_owned() }).map(drop)
+    /// [`RequestError::Refused`] where nobody owns the table, or its owner did not give it up in time and keeps it;
+    /// otherwise as for every request.
+    pub fn hand_on(&self, table: &str, how: HandOn) -> Result<HandedOn, RequestError> {
+        match self.ask(Question::HandOn { table: table.to_owned(), how })? {
+            Answer::HandedOn(handed_on) => Ok(handed_on),
+            _ => Err(RequestError::Unexpected),
+        }
+    }
+
+    /// Changes a table's limit, in bytes, while it lives: up to its reserve, down to what it uses now.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] where that is too much or too little, or this user may not; otherwise as for every
+    /// request.
+    pub fn set_limit(&self, table: &str, max_bytes: u64) -> Result<(), RequestError> {
+        self.ask(Question::SetLimit { table: table.to_owned(), max_bytes }).map(drop)
+    }
+
+    /// Has the manager check every byte of a table that nobody owns. (An owner checks its own.)
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] where somebody owns it; otherwise as for every request.
+    pub fn verify(&self, table: &str) -> Result<Verified, RequestError> {
+        match self.ask(Question::Verify { table: table.to_owned() })? {
+            Answer::Verified(verified) => Ok(verified),
+            _ => Err(RequestError::Unexpected),
+        }
     }
 
     /// What the manager knows about tables, workers and the supervisor's children.
@@ -222,9 +268,10 @@ impl Client {
     }
 
     fn wait(&self, question: &Question, answer: &Receiver<Answered>) -> Result<Answer, RequestError> {
-        match answer.recv_timeout(ANSWER_TIME) {
+        let time = question.answer_time();
+        match answer.recv_timeout(time) {
             Ok(answered) => answered.map_err(RequestError::from),
-            Err(_) => Err(RequestError::NoAnswer { question: question.to_string() }),
+            Err(_) => Err(RequestError::NoAnswer { question: question.to_string(), time }),
         }
     }
 
@@ -278,11 +325,27 @@ pub(crate) fn status_from(answer: Answer) -> Result<Status, RequestError> {
     serde_json::from_str(&json).map_err(|_| RequestError::Unexpected)
 }
 
+impl Question {
+    /// How long its answer is waited for.
+    pub(crate) fn answer_time(&self) -> Duration {
+        match self {
+            // The manager keeps the time, and says when it is over.
+            Self::HandOn { how, .. } => how.time().unwrap_or(LONGEST_WORK).saturating_add(ANSWER_TIME),
+            Self::Verify { .. } => LONGEST_WORK,
+            _ => ANSWER_TIME,
+        }
+    }
+}
+
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open { table } => write!(f, "open table `{table}`"),
-            Self::Recall { table } => write!(f, "recall table `{table}`"),
+            Self::HandOn { table, .. } => write!(f, "hand table `{table}` on"),
+            Self::Pin { table } => write!(f, "pin a version of table `{table}`"),
+            Self::Follow { table } => write!(f, "let table `{table}` be followed"),
+            Self::SetLimit { table, .. } => write!(f, "change the limit of table `{table}`"),
+            Self::Verify { table } => write!(f, "verify table `{table}`"),
             Self::Status => f.write_str("say its status"),
             Self::MayInherit { table } => write!(f, "say whether this worker may inherit table `{table}`"),
         }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use heirloom_protocol::message::{Event, PROTOCOL_VERSION, Request, TransferReason};
+use heirloom_protocol::message::{Event, OfferedBequest, PROTOCOL_VERSION, Request, TransferReason};
 use heirloom_protocol::sys::{Connection, Listener, Proof, ProofError, Segment};
 use heirloom_protocol::table::{self, Recovery, TableOptions, TableWriter};
 use heirloom_worker::{Fenced, Recall, TableHeir, Transfer};
@@ -109,6 +109,7 @@ impl Manager {
             gift: gift.to_owned(),
             reason: TransferReason::First,
             expires_in_ms: 5_000,
+            bequest: OfferedBequest::InSegment,
         };
         line.say_with(offer, &self.segment.fresh_read_only().expect("a descriptor"));
     }

@@ -25,10 +25,15 @@ use std::time::{Duration, Instant};
 
 use heirloom_protocol::message::{Event, PROTOCOL_VERSION, Refusal, Request};
 
+use super::handing_on::{HandOn, HandedOn, Verified};
 use super::ownership::Tenure;
+use super::will::Will;
 use crate::heir::{Fenced, Recall};
 use crate::host::OwnedFd;
 use crate::transfer::Offer;
+
+/// The number of a request whose answer nobody waits for: questions are counted from 1.
+const NOBODY_ASKED: u32 = 0;
 
 /// Hears the answer to one question, once; on whatever thread learns it.
 pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
@@ -45,7 +50,21 @@ pub(crate) enum Question {
     Open {
         table: String,
     },
-    Recall {
+    HandOn {
+        table: String,
+        how: HandOn,
+    },
+    Pin {
+        table: String,
+    },
+    Follow {
+        table: String,
+    },
+    SetLimit {
+        table: String,
+        max_bytes: u64,
+    },
+    Verify {
         table: String,
     },
     Status,
@@ -59,6 +78,9 @@ pub(crate) enum Question {
 #[derive(Debug)]
 pub(crate) enum Answer {
     Opened(OwnedFd),
+    HandedOn(HandedOn),
+    Pinned { slot: u32, version: u64 },
+    Verified(Verified),
     Done,
     Status(String),
 }
@@ -91,7 +113,7 @@ pub(crate) enum Effect {
     HangUp(String),
     Transferred {
         offer: Offer,
-        descriptor: Weak<OwnedFd>,
+        will: Weak<Will>,
     },
     Recalled(Recall),
     Fenced(Fenced),
@@ -127,9 +149,10 @@ struct Asked {
 /// An offer that has not been declined or granted.
 struct Offered {
     epoch: u64,
-    /// The transfer only borrows it: an offer that does not stand any more keeps no descriptor open, wherever its
-    /// transfer lies. None once the worker has accepted.
-    descriptor: Option<Arc<OwnedFd>>,
+    /// None once the worker has accepted: whoever owns the table reads the bequest there.
+    will: Option<Arc<Will>>,
+    /// The same, for good: which offer it is.
+    identity: Weak<Will>,
     /// Set once the worker has accepted.
     accepted: Option<Reply<Granted>>,
 }
@@ -145,6 +168,8 @@ pub(crate) struct Session {
     offers: HashMap<String, Offered>,
     owned: HashMap<String, Arc<Tenure>>,
     released: BTreeMap<String, u64>,
+    /// The tables whose changes are followed, and by how many handles.
+    followed: BTreeMap<String, u32>,
 }
 
 impl Session {
@@ -160,6 +185,7 @@ impl Session {
             offers: HashMap::new(),
             owned: HashMap::new(),
             released: BTreeMap::new(),
+            followed: BTreeMap::new(),
         }
     }
 
@@ -234,22 +260,34 @@ impl Session {
     }
 
     /// The worker takes what was offered.
-    pub(crate) fn accept(&mut self, table: &str, epoch: u64, reply: Reply<Granted>) -> Vec<Effect> {
+    pub(crate) fn accept(
+        &mut self,
+        table: &str,
+        epoch: u64,
+        offer: &Weak<Will>,
+        reply: Reply<Granted>,
+    ) -> Vec<Effect> {
         match self.offers.get_mut(table) {
-            Some(offer) if offer.epoch == epoch && offer.accepted.is_none() => {
-                offer.accepted = Some(reply);
-                offer.descriptor = None;
+            Some(stands) if Weak::ptr_eq(&stands.identity, offer) && stands.accepted.is_none() => {
+                stands.accepted = Some(reply);
+                stands.will = None;
                 self.when_online(Request::Accept { table: table.to_owned(), epoch })
             }
             _ => vec![Effect::Grant { reply, granted: Err("the offer was withdrawn".to_owned()) }],
         }
     }
 
-    /// The worker does not take what was offered. What it has accepted it cannot decline: that is said of an older
-    /// offer, of a manager that died and counted the same epochs.
-    pub(crate) fn decline(&mut self, table: &str, epoch: u64, reason: String) -> Vec<Effect> {
+    /// The worker does not take what was offered. An offer that does not stand any more cannot be declined, also where
+    /// another of the same number does: of a manager that died and counted the same epochs.
+    pub(crate) fn decline(
+        &mut self,
+        table: &str,
+        epoch: u64,
+        offer: &Weak<Will>,
+        reason: String,
+    ) -> Vec<Effect> {
         match self.offers.get(table) {
-            Some(offer) if offer.epoch == epoch && offer.accepted.is_none() => {
+            Some(stands) if Weak::ptr_eq(&stands.identity, offer) && stands.accepted.is_none() => {
                 self.offers.remove(table);
                 self.when_online(Request::Decline { table: table.to_owned(), epoch, reason })
             }
@@ -265,6 +303,28 @@ impl Session {
         }
         self.owned.remove(table);
         self.say_released(table, epoch)
+    }
+
+    /// One more handle follows a table's changes; the manager has agreed.
+    pub(crate) fn follows(&mut self, table: &str) -> Vec<Effect> {
+        *self.followed.entry(table.to_owned()).or_default() += 1;
+        Vec::new()
+    }
+
+    /// One handle less follows them.
+    pub(crate) fn unfollow(&mut self, table: &str) -> Vec<Effect> {
+        if let Some(handles) = self.followed.get_mut(table) {
+            *handles -= 1;
+            if *handles == 0 {
+                self.followed.remove(table);
+            }
+        }
+        self.when_online(Request::Unfollow { table: table.to_owned() })
+    }
+
+    /// A snapshot is not needed any more. The manager forgets those of a connection that is lost.
+    pub(crate) fn unpin(&mut self, table: &str, slot: u32, version: u64) -> Vec<Effect> {
+        self.when_online(Request::Unpin { table: table.to_owned(), slot, version })
     }
 
     fn say_released(&mut self, table: &str, epoch: u64) -> Vec<Effect> {
@@ -293,9 +353,9 @@ impl Session {
 
     fn heard_online(&mut self, event: Event, descriptor: Option<OwnedFd>, now: Instant) -> Vec<Effect> {
         match event {
-            Event::Offered { table, epoch, gift, reason, expires_in_ms } => {
+            Event::Offered { table, epoch, gift, reason, expires_in_ms, bequest } => {
                 let expires = now + Duration::from_millis(expires_in_ms);
-                self.offered(Offer { table, epoch, gift, reason, expires }, descriptor)
+                self.offered(Offer { table, epoch, gift, reason, expires }, Will::new(bequest, descriptor))
             }
             Event::Granted { table, epoch } => self.granted(table, epoch, descriptor),
             Event::Withdrawn { table, epoch, reason } => self.withdrawn(&table, epoch, reason),
@@ -316,6 +376,13 @@ impl Session {
                 None => vec![Effect::HangUp("a table was opened without a descriptor".to_owned())],
             },
             Event::Done { request } => self.answered(request, Ok(Answer::Done)),
+            Event::HandedOn { request, owner, handoff } => {
+                self.answered(request, Ok(Answer::HandedOn(HandedOn { owner, handoff })))
+            }
+            Event::Pinned { request, table, slot, version } => self.pinned(request, &table, slot, version),
+            Event::Verified { request, version, entries, wrong } => {
+                self.answered(request, Ok(Answer::Verified(Verified { version, entries, wrong })))
+            }
             Event::Status { request, piece, more } => self.status(request, &piece, more),
             Event::Refused { request: Some(request), why, message } => {
                 self.answered(request, Err(Refused::ByManager { why, message }))
@@ -345,12 +412,15 @@ impl Session {
             .map(|(table, epoch)| Request::Release { table: table.clone(), epoch: *epoch });
         let ready = self.ready.then_some(Request::Ready);
         let asked = self.asked.iter().map(|(number, asked)| asked.question.request(*number));
-        let said = heirs.chain(released).chain(ready).chain(asked).map(Effect::Send);
+        let followed = self.followed.iter().flat_map(|(table, handles)| {
+            (0..*handles).map(|_| Request::Follow { request: NOBODY_ASKED, table: table.clone() })
+        });
+        let said = heirs.chain(released).chain(ready).chain(followed).chain(asked).map(Effect::Send);
         said.chain([Effect::Online]).collect()
     }
 
-    fn offered(&mut self, offer: Offer, descriptor: Option<OwnedFd>) -> Vec<Effect> {
-        let Some(descriptor) = descriptor else {
+    fn offered(&mut self, offer: Offer, will: Option<Will>) -> Vec<Effect> {
+        let Some(will) = will else {
             return vec![Effect::HangUp(format!("table `{}` was offered without a descriptor", offer.table))];
         };
         let mut effects = self.end_older(&offer.table);
@@ -363,11 +433,16 @@ impl Session {
         // Whatever was released before, the manager has heard.
         self.released.remove(&offer.table);
         effects.extend(self.forget_offer(&offer.table, "the table was offered anew"));
-        let descriptor = Arc::new(descriptor);
-        let borrowed = Arc::downgrade(&descriptor);
-        let offered = Offered { epoch: offer.epoch, descriptor: Some(descriptor), accepted: None };
-        self.offers.insert(offer.table.clone(), offered);
-        effects.push(Effect::Transferred { offer, descriptor: borrowed });
+        let will = Arc::new(will);
+        let identity = Arc::downgrade(&will);
+        let stands = Offered {
+            epoch: offer.epoch,
+            will: Some(will),
+            identity: Weak::clone(&identity),
+            accepted: None,
+        };
+        self.offers.insert(offer.table.clone(), stands);
+        effects.push(Effect::Transferred { offer, will: identity });
         effects
     }
 
@@ -405,6 +480,14 @@ impl Session {
         match self.offers.get(table) {
             Some(offer) if offer.epoch == epoch => self.forget_offer(table, &reason),
             _ => Vec::new(),
+        }
+    }
+
+    /// A pin that nobody waits for any more is given back.
+    fn pinned(&mut self, request: u32, table: &str, slot: u32, version: u64) -> Vec<Effect> {
+        match self.asked.contains_key(&request) {
+            true => self.answered(request, Ok(Answer::Pinned { slot, version })),
+            false => self.unpin(table, slot, version),
         }
     }
 
@@ -464,7 +547,13 @@ impl Question {
     fn request(&self, request: u32) -> Request {
         match self {
             Self::Open { table } => Request::Open { request, table: table.clone() },
-            Self::Recall { table } => Request::Recall { request, table: table.clone() },
+            Self::HandOn { table, how } => how.request(request, table),
+            Self::Pin { table } => Request::Pin { request, table: table.clone() },
+            Self::Follow { table } => Request::Follow { request, table: table.clone() },
+            Self::SetLimit { table, max_bytes } => {
+                Request::SetLimit { request, table: table.clone(), max_bytes: *max_bytes }
+            }
+            Self::Verify { table } => Request::Verify { request, table: table.clone() },
             Self::Status => Request::Status { request },
             Self::MayInherit { .. } => Request::Sync { request },
         }

@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::sync::{Arc, Mutex};
 
-use heirloom_protocol::message::TransferReason;
+use heirloom_protocol::message::{OfferedBequest, TransferReason};
 use proptest::prelude::*;
 
 use super::*;
+use crate::client::will::Unread;
 
 /// What a reply heard.
 type Heard<T> = Arc<Mutex<Vec<T>>>;
@@ -24,7 +25,8 @@ fn descriptor() -> Option<OwnedFd> {
 
 fn offered(epoch: u64) -> Event {
     let (gift, reason) = (String::new(), TransferReason::First);
-    Event::Offered { table: "sales".into(), epoch, gift, reason, expires_in_ms: 1000 }
+    let bequest = OfferedBequest::InSegment;
+    Event::Offered { table: "sales".into(), epoch, gift, reason, expires_in_ms: 1000, bequest }
 }
 
 fn granted(epoch: u64) -> Event {
@@ -90,6 +92,22 @@ fn ready() -> Session {
     session
 }
 
+/// Which offer of that epoch stands, if one does.
+fn identity(session: &Session, epoch: u64) -> Weak<Will> {
+    let stands = session.offers.get("sales").filter(|offer| offer.epoch == epoch);
+    stands.map(|offer| Weak::clone(&offer.identity)).unwrap_or_default()
+}
+
+fn accept(session: &mut Session, epoch: u64, reply: Reply<Granted>) -> Vec<Effect> {
+    let offer = identity(session, epoch);
+    session.accept("sales", epoch, &offer, reply)
+}
+
+fn decline(session: &mut Session, epoch: u64) -> Vec<Effect> {
+    let offer = identity(session, epoch);
+    session.decline("sales", epoch, &offer, String::new())
+}
+
 fn online(session: &mut Session) -> Vec<Request> {
     perform(session.connected());
     hear(session, Event::Welcome { version: PROTOCOL_VERSION, manager_pid: 1 }, None);
@@ -115,7 +133,7 @@ fn what_was_said_before_the_connection_is_said_in_order() {
 fn an_answer_is_heard_once() {
     let mut session = ready();
     let (reply, heard) = reply();
-    perform(session.ask(Question::Recall { table: "sales".into() }, reply));
+    perform(session.ask(Question::SetLimit { table: "sales".into(), max_bytes: 1 }, reply));
     assert_eq!(hear(&mut session, Event::Done { request: 2 }, None).1, ["answer"]);
     assert_eq!(hear(&mut session, Event::Done { request: 2 }, None).1, [""; 0]);
     assert!(matches!(heard.lock().unwrap()[..], [Ok(Answer::Done)]));
@@ -156,7 +174,7 @@ fn every_acceptance_is_answered_once() {
         hear(&mut session, offered(1), descriptor());
         let (reply, heard) = reply();
         assert_eq!(
-            perform(session.accept("sales", 1, reply)).0,
+            perform(accept(&mut session, 1, reply)).0,
             [Request::Accept { table: "sales".into(), epoch: 1 }]
         );
         let effects = match end {
@@ -183,8 +201,8 @@ fn a_decline_that_comes_late_leaves_the_acceptance_alone() {
     let mut session = ready();
     hear(&mut session, offered(1), descriptor());
     let (reply, heard) = reply();
-    perform(session.accept("sales", 1, reply));
-    assert!(perform(session.decline("sales", 1, String::new())).0.is_empty());
+    perform(accept(&mut session, 1, reply));
+    assert!(perform(decline(&mut session, 1)).0.is_empty());
     hear(&mut session, granted(1), descriptor());
     assert!(heard.lock().unwrap()[0].is_ok());
 }
@@ -194,12 +212,12 @@ fn an_offer_that_does_not_stand_any_more_keeps_no_descriptor() {
     for end in ["accepted", "declined", "withdrawn", "offered anew", "lost", "closed"] {
         let mut session = ready();
         let effects = session.heard(offered(1), descriptor(), Instant::now());
-        let [Effect::Transferred { descriptor: lent, .. }] = &effects[..] else { panic!("not offered") };
+        let [Effect::Transferred { will: lent, .. }] = &effects[..] else { panic!("not offered") };
         assert_eq!(lent.strong_count(), 1);
         let withdrawn = Event::Withdrawn { table: "sales".into(), epoch: 1, reason: "late".into() };
         let ending = match end {
-            "accepted" => session.accept("sales", 1, reply().0),
-            "declined" => session.decline("sales", 1, String::new()),
+            "accepted" => accept(&mut session, 1, reply().0),
+            "declined" => decline(&mut session, 1),
             "withdrawn" => session.heard(withdrawn, None, Instant::now()),
             "offered anew" => session.heard(offered(2), descriptor(), Instant::now()),
             "lost" => session.lost(),
@@ -215,9 +233,69 @@ fn an_acceptance_of_what_is_not_on_offer_is_answered_at_once() {
     let mut session = ready();
     hear(&mut session, offered(2), descriptor());
     let (reply, heard) = reply();
-    let (sent, _) = perform(session.accept("sales", 1, reply));
+    let (sent, _) = perform(accept(&mut session, 1, reply));
     assert!(sent.is_empty());
     assert!(heard.lock().unwrap()[0].is_err());
+}
+
+#[test]
+fn an_offer_is_told_from_one_of_a_manager_that_counted_the_same_epochs() {
+    let mut session = ready();
+    hear(&mut session, offered(1), descriptor());
+    let before = identity(&session, 1);
+    perform(session.lost());
+    online(&mut session);
+    hear(&mut session, offered(1), descriptor());
+    assert!(perform(session.decline("sales", 1, &before, String::new())).0.is_empty());
+    let (late, heard) = reply();
+    assert!(perform(session.accept("sales", 1, &before, late)).0.is_empty());
+    assert!(heard.lock().unwrap()[0].is_err());
+    let (new, heard) = reply();
+    perform(accept(&mut session, 1, new));
+    hear(&mut session, granted(1), descriptor());
+    assert!(heard.lock().unwrap()[0].is_ok());
+}
+
+#[test]
+fn a_private_table_is_offered_without_a_descriptor_and_with_the_bequest() {
+    let mut session = ready();
+    let offered = |bequest| {
+        let (gift, reason) = (String::new(), TransferReason::First);
+        Event::Offered { table: "sales".into(), epoch: 1, gift, reason, expires_in_ms: 1000, bequest }
+    };
+    let will = |session: &mut Session, bequest| {
+        let effects = session.heard(offered(bequest), None, Instant::now());
+        let [Effect::Transferred { will, .. }] = &effects[..] else { panic!("not offered") };
+        will.upgrade().expect("it stands").bequest()
+    };
+    assert_eq!(will(&mut session, OfferedBequest::Here(Some(vec![7]))).unwrap(), Some(vec![7]));
+    assert_eq!(will(&mut session, OfferedBequest::Here(None)).unwrap(), None);
+    assert!(matches!(will(&mut session, OfferedBequest::TooLong { bytes: 9 }), Err(Unread::TooLong(9))));
+    let without = session.heard(offered(OfferedBequest::InSegment), None, Instant::now());
+    assert_eq!(perform(without).1, ["hang up"]);
+}
+
+#[test]
+fn a_follower_is_one_again_after_a_reconnection_and_a_pin_is_not() {
+    let mut session = ready();
+    perform(session.follows("sales"));
+    perform(session.follows("sales"));
+    perform(session.unfollow("sales"));
+    let (reply, heard) = reply();
+    perform(session.ask(Question::Pin { table: "sales".into() }, reply));
+    let request = session.last_number();
+    let pinned = Event::Pinned { request, table: "sales".into(), slot: 3, version: 5 };
+    hear(&mut session, pinned.clone(), None);
+    assert!(matches!(heard.lock().unwrap()[..], [Ok(Answer::Pinned { slot: 3, version: 5 })]));
+    perform(session.lost());
+    let said = online(&mut session);
+    let follow = Request::Follow { request: NOBODY_ASKED, table: "sales".into() };
+    assert_eq!(said.iter().filter(|request| **request == follow).count(), 1, "{said:?}");
+    assert!(!said.iter().any(|request| matches!(request, Request::Pin { .. })), "{said:?}");
+    assert_eq!(hear(&mut session, Event::Done { request: NOBODY_ASKED }, None), (vec![], vec![]));
+    // Nobody waits for it any more: it must not keep anything.
+    let unpin = Request::Unpin { table: "sales".into(), slot: 3, version: 5 };
+    assert_eq!(hear(&mut session, pinned, None).0, [unpin]);
 }
 
 #[test]
@@ -226,7 +304,7 @@ fn a_release_is_said_again_until_the_table_comes_back() {
     let release = Request::Release { table: "sales".into(), epoch: 1 };
     hear(&mut session, offered(1), descriptor());
     let (reply, heard) = reply();
-    perform(session.accept("sales", 1, reply));
+    perform(accept(&mut session, 1, reply));
     hear(&mut session, granted(1), descriptor());
     perform(session.lost());
     let tenure = tenure(&heard);
@@ -245,7 +323,7 @@ fn an_ownership_is_over_when_its_table_is_given_away_anew() {
     let own = |session: &mut Session| {
         let (_, told) = hear(session, offered(1), descriptor());
         let (reply, heard) = reply();
-        perform(session.accept("sales", 1, reply));
+        perform(accept(session, 1, reply));
         hear(session, granted(1), descriptor());
         (tenure(&heard), told)
     };
@@ -341,9 +419,9 @@ proptest! {
                 Step::Accept(epoch) => {
                     let (reply, heard) = reply();
                     grants.push(heard);
-                    session.accept("sales", epoch, reply)
+                    accept(&mut session, epoch, reply)
                 }
-                Step::Decline(epoch) => session.decline("sales", epoch, String::new()),
+                Step::Decline(epoch) => decline(&mut session, epoch),
                 Step::Release(which) => {
                     let tenures: Vec<_> = grants.iter().filter_map(granted_tenure).collect();
                     if tenures.is_empty() { Vec::new() } else { session.release(which.get(&tenures)) }
