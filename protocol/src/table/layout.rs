@@ -85,16 +85,20 @@ pub(super) const TREE_NODES: u64 = 515;
 pub(super) const SCHEMA: u64 = 516;
 /// The position after the last record of the change ring: only what lies before it is valid.
 pub(super) const RING_TAIL: u64 = 517;
-/// The first version from which on the ring has every change.
+/// The first version from which on every change is recorded; zero while changes are not.
 pub(super) const RING_SINCE: u64 = 518;
 /// Free spans, given back to the host.
 pub(super) const FREE_SPANS: u64 = 519;
 /// The first position of the ring that is not overwritten yet. Never logged: the owner stores it before it overwrites.
 pub(super) const RING_LOW: u64 = 528;
+/// The newest version with a record before that. Never logged, and stored before that.
+pub(super) const RING_LOST: u64 = 529;
+/// Words of the ring that count as the table's memory: all of them, once it was used. Never logged.
+pub(super) const RING_PRESENT: u64 = 530;
 /// Words of the header.
 pub(super) const HEADER_WORDS: u64 = 1024;
 
-const _: () = assert!(CLASS_WORDS + 2 * CLASSES as u64 <= HELD && RING_LOW < HEADER_WORDS);
+const _: () = assert!(CLASS_WORDS + 2 * CLASSES as u64 <= HELD && RING_PRESENT < HEADER_WORDS);
 const _: () = assert!(PINS + MOST_PINS <= COMMITTED);
 const _: () = assert!(HORIZON.is_multiple_of(8) && ROOT / 8 == HORIZON / 8 && COMMITTED / 8 != HORIZON / 8);
 
@@ -149,7 +153,8 @@ pub(super) struct Layout {
 const PAGE_WORDS: u64 = 512;
 /// Log words that are made present at once; the first of them when the table is created.
 pub(super) const LOG_STEP_WORDS: u64 = PAGE_WORDS;
-/// The change ring is this long at least and at most: 64 KiB and 16 MiB, between them a thirty-second of the limit.
+/// The change ring is this long at least and at most: 64 KiB and 16 MiB; between them a thirty-second of the limit, or
+/// less, down to a power of two.
 const RING_WORDS: Range<u64> = 8 * 1024..2 * 1024 * 1024;
 /// Segments come in steps of 2 MiB, the size of a large page (H2).
 const SEGMENT_STEP: u64 = 2 * 1024 * 1024;
@@ -166,7 +171,7 @@ impl Layout {
         let log = Area { start: index.end(), words: page(arena_words) };
         let ring = Area {
             start: log.end(),
-            words: page((options.max_bytes / 256).clamp(RING_WORDS.start, RING_WORDS.end)),
+            words: 1 << (options.max_bytes / 256).clamp(RING_WORDS.start, RING_WORDS.end).ilog2(),
         };
         let arena = Area { start: ring.end(), words: arena_words };
         Self {
@@ -252,9 +257,13 @@ impl Layout {
 
     fn check_areas(&self, words: u64) -> Result<(), OpenError> {
         let mut end = HEADER_WORDS;
+        let whole_pages = [self.spans, self.index, self.log, self.arena].map(|area| area.words >= PAGE_WORDS);
+        if whole_pages.contains(&false) || !self.ring.words.is_power_of_two() {
+            return Err(OpenError::Corrupt("an area has a length that none has".into()));
+        }
         for area in [self.spans, self.index, self.log, self.ring, self.arena] {
             let next = area.start.checked_add(area.words);
-            if area.start < end || area.words < PAGE_WORDS || next.is_none_or(|next| next > words) {
+            if area.start < end || next.is_none_or(|next| next > words) {
                 return Err(OpenError::Corrupt(format!("area {area:?} is not within {words} words")));
             }
             end = area.end();

@@ -18,6 +18,7 @@
 //! | `writer`, `operations`, `transaction`, `bag` | the writes |
 //! | `space` | blocks: queues, runs, the limit, the horizon |
 //! | `growth`, `reclaim` | housekeeping in commits of its own |
+//! | `changes` | the change ring: which keys the commits changed |
 //! | `verify` | the check of everything below |
 //!
 //! # Invariants
@@ -29,7 +30,8 @@
 //! 3. A word outside the log area and outside reusable memory changes only by the apply of a log, and no word is twice in
 //!    a log. Reusable are: blocks at the front of a class's queue up to the last one freed at or before the horizon, memory beyond
 //!    a class's run pointer, spans from `next span` on, buckets from the root's number on (once the horizon has passed the last
-//!    merge); and link words of blocks that no queue covers.
+//!    merge); link words of blocks that no queue covers; and places of the change ring that no record has, from the low
+//!    position to the tail. The words that the owner stores directly are named in `layout`.
 //! 4. A key is in the table when the chain of its bucket has a slot with its tag whose entry has the key and is not
 //!    removed. No reader misses such a key throughout an apply (see `index`).
 //!
@@ -42,9 +44,12 @@
 //!    queue of its class, superseded among the removed ones, or fresh.
 //! 8. A removed entry that a slot points to is among the removed ones exactly once.
 //! 9. Runs follow each other without a gap from span 1 to `next span`; each class's fresh memory lies in one of its runs.
+//! 10. The change ring has whole records from its low position to its tail, in the order of their versions, none of them above
+//!     `applied` or below what was lost.
 
 mod bag;
 mod bucket;
+mod changes;
 mod class;
 mod clock;
 mod entry;
@@ -65,6 +70,7 @@ mod transaction;
 mod verify;
 mod writer;
 
+pub use changes::{Changes, Cursor, FollowError};
 pub use clock::Clock;
 pub use entry::{Attributes, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 pub use error::{OpenError, ReadError, WriteError};
@@ -186,7 +192,11 @@ pub fn create<R: Region>(region: &R, options: &TableOptions) -> Result<(), OpenE
             options.max_bytes
         )));
     }
-    let layout = Layout::plan(options);
+    create_with(region, options, &Layout::plan(options))
+}
+
+/// The same, with the areas where the layout says.
+fn create_with<R: Region>(region: &R, options: &TableOptions, layout: &Layout) -> Result<(), OpenError> {
     if region.words() < layout.words() {
         return Err(OpenError::Options(format!(
             "the region has {} bytes, the table needs {}",

@@ -16,7 +16,7 @@ use super::entry::LINK_WORD;
 use super::error::WriteError;
 use super::layout::{
     Counts, Fresh, HEADER_WORDS, HORIZON, LOG_PRESENT, MAX_BYTES, MOST_BUCKETS, NEXT_SPAN, Queue, REMOVED,
-    fresh_word, queue_word,
+    RING_PRESENT, fresh_word, queue_word,
 };
 use super::writer::TableWriter;
 use crate::region::Region;
@@ -70,13 +70,14 @@ impl Space {
     }
 }
 
-/// Memory in use, in bytes: the header, the log and the index at their longest, the spans given to classes with their
-/// table. What was needed once stays, and counts, until it is given back to the host.
+/// Memory in use, in bytes: the header, the log and the index at their longest, the change ring once it was used, the
+/// spans given to classes with their table. What was needed once stays, and counts, until it is given back to the host.
 pub(super) fn used_bytes<R: Region>(region: &R) -> u64 {
     let spans = region.load(NEXT_SPAN).saturating_sub(1).saturating_mul(SPAN_BYTES + 8);
     let buckets = region.load(MOST_BUCKETS).saturating_mul(BUCKET_BYTES);
-    let header_and_log = HEADER_WORDS.saturating_add(region.load(LOG_PRESENT)).saturating_mul(8);
-    header_and_log.saturating_add(spans).saturating_add(buckets)
+    let log_and_ring = region.load(LOG_PRESENT).saturating_add(region.load(RING_PRESENT));
+    let header_and_those = HEADER_WORDS.saturating_add(log_and_ring).saturating_mul(8);
+    header_and_those.saturating_add(spans).saturating_add(buckets)
 }
 
 impl<R: Region> TableWriter<R> {

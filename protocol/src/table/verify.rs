@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::bucket::{self, Slot, Tag, View};
+use super::changes;
 use super::class::{Class, SPAN_UNITS, Unit};
 use super::entry::Entry;
 use super::error::OpenError;
@@ -62,6 +63,7 @@ pub fn verify<R: Region>(region: &R) -> Result<VerifyReport, OpenError> {
     check.removed()?;
     check.free()?;
     check.nothing_is_lost()?;
+    changes::check(region, &layout, check.applied).map_err(|what| wrong(format!("10: {what}")))?;
     Ok(check.report)
 }
 

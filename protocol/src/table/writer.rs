@@ -8,6 +8,7 @@
 use std::fmt;
 
 use super::bucket::{self, BUCKET_WORDS, BucketImage, Slot, Tag, View};
+use super::changes::{RecordKind, Recorder};
 use super::class::Unit;
 use super::clock::Clock;
 use super::entry::{
@@ -56,6 +57,8 @@ pub struct TableWriter<R> {
     pub(super) buffers: Buffers,
     /// What the transaction collects; kept for its buffers.
     pub(super) draft: Draft,
+    /// Keeps the change ring.
+    pub(super) recorder: Recorder,
 }
 
 impl<R> fmt::Debug for TableWriter<R> {
@@ -80,6 +83,7 @@ impl<R: Region> TableWriter<R> {
         }
         let horizon = reader.region().load(HORIZON);
         check_versions(horizon, applied)?;
+        let recorder = Recorder::open(reader.region(), reader.layout())?;
         reader.region().expect_at_most(reader.info().max_bytes);
         Ok(Self {
             reader,
@@ -97,6 +101,7 @@ impl<R: Region> TableWriter<R> {
             key_buffer: Vec::new(),
             buffers: Buffers::default(),
             draft: Draft::default(),
+            recorder,
         })
     }
 
@@ -225,6 +230,7 @@ impl<R: Region> TableWriter<R> {
         if self.in_flight || self.stage.len() != 0 {
             self.resume()?;
         }
+        self.look_for_followers();
         self.move_horizon_if_due();
         Ok(())
     }
@@ -235,6 +241,8 @@ impl<R: Region> TableWriter<R> {
         self.abandon();
         recover(self.reader.region()).map_err(|error| WriteError::Corrupt(error.to_string()))?;
         self.version = self.reader.region().load(APPLIED);
+        self.recorder = Recorder::open(self.reader.region(), self.reader.layout())
+            .map_err(|error| WriteError::Corrupt(error.to_string()))?;
         self.in_flight = false;
         Ok(())
     }
@@ -252,6 +260,7 @@ impl<R: Region> TableWriter<R> {
         self.stage.clear();
         self.allocates = false;
         self.space.forget();
+        self.recorder.abandon();
     }
 
     /// Commits what is staged. Nothing staged, nothing to commit.
@@ -265,6 +274,7 @@ impl<R: Region> TableWriter<R> {
             return Err(WriteError::Corrupt("the last version there can be is used".into()));
         }
         self.check_epoch()?;
+        self.recorder.stage(&mut self.stage, version);
         let words = stage::log_words(self.stage.len());
         if words > self.log_present_words {
             self.grow_log(words)?;
@@ -275,6 +285,7 @@ impl<R: Region> TableWriter<R> {
         self.stage.commit(region, version);
         self.in_flight = false;
         self.version = version;
+        self.recorder.committed(version);
         self.stage.clear();
         self.allocates = false;
         Ok(())
@@ -356,6 +367,7 @@ impl<R: Region> TableWriter<R> {
         let block = self.reader.layout().block(unit);
         let previous = found.map_or(Unit::NONE, |found| found.unit);
         entry::write(self.reader.region(), block, self.version + 1, previous, new);
+        self.record(RecordKind::Written, new.key);
         let Some(found) = found else {
             self.prepare_slot(new.hash, unit)?;
             return self.count(1, 1);
@@ -383,6 +395,7 @@ impl<R: Region> TableWriter<R> {
         let word = block + 1;
         let removed = entry::with_removed_at(self.reader.region().load(word), self.version + 1);
         self.stage.store(word, removed);
+        self.record_removal(block);
         self.push_removed(unit);
     }
 
@@ -393,6 +406,7 @@ impl<R: Region> TableWriter<R> {
         let block = self.reader.layout().block(unit);
         entry::write(self.reader.region(), block, self.version + 1, old, &new);
         self.stage.store(BEQUEST, u64::from(unit.0));
+        self.record(RecordKind::Bequest, &[]);
         if !old.is_none() {
             let class = Entry::read(self.reader.region(), self.reader.layout().block(old))
                 .and_then(|entry| entry.class())

@@ -11,11 +11,13 @@
 //! | `large` | the largest and the smallest, and reads that take longer than the horizon rests |
 //! | `garbage` | whatever the bytes say, calls end, with an answer or an error |
 //! | `threads` | owner and readers at full speed |
+//! | `changes` | what whoever follows the table is told |
 //! | `support` | what these share |
 //!
 //! Those that draw samples draw more with `HEIRLOOM_EFFORT=50`. That they would find a fault is shown by planting some: see
 //! `tests/faults` beside this crate.
 
+mod changes;
 mod cuts;
 mod fencing;
 mod full;

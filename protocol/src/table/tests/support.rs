@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::region::{HeapRegion, OutOfMemory, Region};
+use crate::table::layout::Layout;
 use crate::table::{self, TableOptions};
 
 /// A new table, with no more addresses than it needs.
@@ -13,6 +14,23 @@ pub(super) fn new_table(max_bytes: u64) -> Arc<HeapRegion> {
     let region = Arc::new(HeapRegion::new(options.segment_bytes() / 8));
     table::create(&region, &options).unwrap();
     region
+}
+
+/// The same, with a change ring of so many words: a power of two, and no more than the shortest one in use.
+pub(super) fn new_table_with_ring(max_bytes: u64, ring_words: u64) -> Arc<HeapRegion> {
+    let options = TableOptions { reserve_bytes: max_bytes, ..TableOptions::set(max_bytes) };
+    let region = Arc::new(HeapRegion::new(options.segment_bytes() / 8 + ring_words));
+    create_with_ring(&region, &options, ring_words);
+    region
+}
+
+/// Makes an empty table with a change ring of so many words.
+pub(super) fn create_with_ring<R: Region>(region: &R, options: &TableOptions, ring_words: u64) {
+    let mut layout = Layout::plan(options);
+    let room = ring_words.saturating_sub(layout.ring.words);
+    layout.ring.words = ring_words;
+    layout.arena.start += room;
+    table::create_with(region, options, &layout).unwrap();
 }
 
 /// The same sequence of numbers for the same seed.
