@@ -39,6 +39,9 @@ pub enum ReadError {
     /// A `set` keeps its entries in no order: it has no ranges, and no first or next entry.
     #[error("a set has no order; make the table an ordered_set to read ranges of it")]
     NotOrdered,
+    /// The snapshot is gone: it was released, or it became too old. Only snapshots say this.
+    #[error("the snapshot has expired; take another one")]
+    SnapshotExpired,
 }
 
 /// Why a write was not carried out. The table is as it was before.
@@ -86,6 +89,7 @@ impl From<ReadError> for WriteError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Corrupt(what) => Self::Corrupt(what),
+            // A writer reads no snapshots.
             other => Self::Corrupt(other.to_string()),
         }
     }

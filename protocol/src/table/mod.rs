@@ -14,6 +14,7 @@
 //! | `recovery` | what is done when the owner is gone |
 //! | `index` | finding a key's slot, and why a reader finds it whatever moves meanwhile |
 //! | `reader`, `scan` | reading in place |
+//! | `pin`, `versions`, `snapshot` | reading as of one version |
 //! | `ordered` | the ordered index, and ranges of it |
 //! | `writer`, `operations`, `transaction`, `bag` | the writes |
 //! | `space` | blocks: queues, runs, the limit, the horizon |
@@ -59,15 +60,18 @@ mod index;
 mod layout;
 mod operations;
 mod ordered;
+mod pin;
 mod reader;
 mod reclaim;
 mod recovery;
 mod root;
 mod scan;
+mod snapshot;
 mod space;
 mod stage;
 mod transaction;
 mod verify;
+mod versions;
 mod writer;
 
 pub use changes::{Changes, Cursor, FollowError};
@@ -76,9 +80,11 @@ pub use entry::{Attributes, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 pub use error::{OpenError, ReadError, WriteError};
 pub use operations::{Change, Current, Modify, Step, Swap};
 pub use ordered::Order;
+pub use pin::{Held, Pin, PinError, held, pin, unpin};
 pub use reader::TableReader;
 pub use recovery::{Recovery, is_mid_commit, recover};
 pub use scan::Visit;
+pub use snapshot::TableSnapshot;
 pub use transaction::Transaction;
 pub use verify::{VerifyReport, verify};
 pub use writer::TableWriter;

@@ -20,6 +20,8 @@ use super::entry::{Attributes, Entry};
 use super::error::{OpenError, ReadError};
 use super::index::Nonsense;
 use super::layout::{APPLIED, BEQUEST, COUNTS, Counts, EPOCH, HORIZON, Layout, MAX_BYTES};
+use super::pin::{Held, held};
+use super::versions::AsOf;
 use crate::region::Region;
 
 /// Reads a table in place, while its owner writes, dies, or is replaced.
@@ -60,15 +62,15 @@ impl<R> fmt::Debug for TableReader<R> {
 /// value is still that of the life before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Copied {
-    unit: Unit,
+    block: u64,
     begin: u64,
 }
 
 /// An undisturbed look at a key.
-struct Located {
+pub(super) struct Located {
     horizon: u64,
-    /// Its entry, and the first word of the entry's block.
-    entry: Option<(Unit, u64, Entry)>,
+    /// The first word of its entry's block, and the entry.
+    pub(super) entry: Option<(u64, Entry)>,
 }
 
 impl<R: Region> TableReader<R> {
@@ -85,6 +87,12 @@ impl<R: Region> TableReader<R> {
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
+    }
+
+    /// The same table, for a reader whose clock stands.
+    pub(super) fn at_this_moment(&self) -> TableReader<&R> {
+        let clock = Clock::manual(self.clock.now_ms());
+        TableReader { region: &self.region, layout: self.layout, clock }
     }
 
     /// The clock that deadlines are compared with.
@@ -160,12 +168,13 @@ impl<R: Region> TableReader<R> {
         let start = value.len();
         let mut copied: Option<Copied> = None;
         loop {
-            let Located { horizon, entry } = self.locate(hash, key).inspect_err(|_| value.truncate(start))?;
-            let Some((unit, block, entry)) = entry else {
+            let Located { horizon, entry } =
+                self.locate(hash, key, AsOf::Newest).inspect_err(|_| value.truncate(start))?;
+            let Some((block, entry)) = entry else {
                 value.truncate(start);
                 return Ok(None);
             };
-            if copied == Some(Copied { unit, begin: entry.begin }) {
+            if copied == Some(Copied { block, begin: entry.begin }) {
                 return Ok(Some(entry.attributes));
             }
             value.truncate(start);
@@ -177,33 +186,38 @@ impl<R: Region> TableReader<R> {
                     Err(corrupt("a value ends outside the segment"))
                 };
             }
-            copied = whole.then_some(Copied { unit, begin: entry.begin });
+            copied = whole.then_some(Copied { block, begin: entry.begin });
         }
     }
 
-    /// Finds the entry of a key, undisturbed: where it returns one, that was the key's entry, with that header, at
-    /// `horizon`. Its value is still to be copied, and to be checked.
-    fn locate(&self, hash: u64, key: &[u8]) -> Result<Located, ReadError> {
+    /// Finds the entry of a key, undisturbed: where it returns one, that was the key's entry as of then, with that
+    /// header, at `horizon`. Its value is still to be copied, and to be checked.
+    pub(super) fn locate(&self, hash: u64, key: &[u8], as_of: AsOf) -> Result<Located, ReadError> {
         loop {
             let horizon = self.region.load(HORIZON);
             let root = self.layout.root(&self.region);
             let found = root.and_then(|root| self.layout.find(&self.region, &self.region, root, hash, key));
-            if !self.stands(horizon)
-                || !self.layout.still_finds(
-                    &self.region,
-                    root,
-                    hash,
-                    found.is_ok_and(|found| found.is_some()),
-                )
-            {
+            let entry = found.and_then(|found| match found {
+                Some(found) => self.resolve(found.unit, as_of),
+                None => Ok(None),
+            });
+            let hit = found.is_ok_and(|found| found.is_some());
+            if !self.stands(horizon) || !self.layout.still_finds(&self.region, root, hash, hit) {
                 continue;
             }
-            let entry = found.map_err(|Nonsense(what)| corrupt(what))?;
-            let standing = entry.filter(|found| found.entry.is_there(&self.clock));
-            return Ok(Located {
-                horizon,
-                entry: standing.map(|found| (found.unit, found.block, found.entry)),
-            });
+            return Ok(Located { horizon, entry: entry.map_err(|Nonsense(what)| corrupt(what))? });
+        }
+    }
+
+    /// The same for the entry that a word of the header points to.
+    pub(super) fn locate_behind(&self, word: u64, as_of: AsOf) -> Result<Located, ReadError> {
+        loop {
+            let horizon = self.region.load(HORIZON);
+            let unit = Unit(self.region.load(word) as u32);
+            let entry = if unit.is_none() { Ok(None) } else { self.resolve(unit, as_of) };
+            if self.stands(horizon) {
+                return Ok(Located { horizon, entry: entry.map_err(|Nonsense(what)| corrupt(what))? });
+            }
         }
     }
 
@@ -226,7 +240,7 @@ impl<R: Region> TableReader<R> {
     /// # Errors
     /// As for [`TableReader::get`].
     pub fn contains(&self, key: &[u8]) -> Result<bool, ReadError> {
-        Ok(self.locate(self.layout.hash(key), key)?.entry.is_some())
+        Ok(self.locate(self.layout.hash(key), key, AsOf::Newest)?.entry.is_some())
     }
 
     /// What the last owner left for its heir, in the last commit that carried a bequest.
@@ -237,18 +251,11 @@ impl<R: Region> TableReader<R> {
         let mut bequest = Vec::new();
         let mut copied: Option<Copied> = None;
         loop {
-            let horizon = self.region.load(HORIZON);
-            let unit = Unit(self.region.load(BEQUEST) as u32);
-            if unit.is_none() {
+            let Located { horizon, entry } = self.locate_behind(BEQUEST, AsOf::Newest)?;
+            let Some((block, entry)) = entry else {
                 return Ok(None);
-            }
-            let block = self.layout.block(unit);
-            let entry = Entry::read(&self.region, block);
-            if !self.stands(horizon) {
-                continue;
-            }
-            let entry = entry.ok_or_else(|| corrupt("the bequest is no entry"))?;
-            if copied == Some(Copied { unit, begin: entry.begin }) {
+            };
+            if copied == Some(Copied { block, begin: entry.begin }) {
                 return Ok(Some(bequest));
             }
             bequest.clear();
@@ -260,7 +267,7 @@ impl<R: Region> TableReader<R> {
                     Err(corrupt("the bequest ends outside the segment"))
                 };
             }
-            copied = whole.then_some(Copied { unit, begin: entry.begin });
+            copied = whole.then_some(Copied { block, begin: entry.begin });
         }
     }
 
@@ -282,6 +289,11 @@ impl<R: Region> TableReader<R> {
     /// The last ownership.
     pub fn epoch(&self) -> u64 {
         self.region.load(EPOCH)
+    }
+
+    /// What pins hold back of the table's memory.
+    pub fn held(&self) -> Held {
+        held(&self.region)
     }
 
     /// What the header says about the table.

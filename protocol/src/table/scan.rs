@@ -10,12 +10,13 @@
 
 use super::bucket::Slot;
 use super::class::Unit;
-use super::entry::{Attributes, Entry};
+use super::entry::Attributes;
 use super::error::ReadError;
 use super::index::Nonsense;
 use super::layout::HORIZON;
 use super::reader::{TableReader, corrupt};
 use super::root::Root;
+use super::versions::AsOf;
 use crate::region::Region;
 
 /// Longer values are not copied with their bucket, where one move of the horizon would throw all away, but by a get.
@@ -63,11 +64,16 @@ impl<R: Region> TableReader<R> {
     /// # Errors
     /// As for [`TableReader::get`].
     pub fn scan_attributed(&self, each: &mut Visit<'_>) -> Result<(), ReadError> {
+        self.scan_as_of(AsOf::Newest, each)
+    }
+
+    /// The same as of then: a version is visited exactly, whatever its reader meets meanwhile.
+    pub(super) fn scan_as_of(&self, as_of: AsOf, each: &mut Visit<'_>) -> Result<(), ReadError> {
         let mut batch = Batch::default();
         let mut long = Vec::new();
         let mut next = Some(0);
         while let Some(first) = next {
-            let last = self.read_range(first, &mut batch)?;
+            let last = self.checked(as_of, || self.read_range(first, as_of, &mut batch))?;
             for entry in &batch.entries {
                 let key = &batch.bytes[entry.start..entry.key_end];
                 let go_on = match entry.end {
@@ -75,7 +81,7 @@ impl<R: Region> TableReader<R> {
                     None => {
                         long.clear();
                         // Where it is gone by now, it did not stand throughout.
-                        match self.read_into(key, &mut long)? {
+                        match self.read_as_of(as_of, key, &mut long)? {
                             Some(attributes) => each(key, &long, attributes),
                             None => true,
                         }
@@ -91,7 +97,7 @@ impl<R: Region> TableReader<R> {
     }
 
     /// Reads the bucket that a position is in, from that position on, and says where it ends.
-    fn read_range(&self, first: u64, batch: &mut Batch) -> Result<u64, ReadError> {
+    fn read_range(&self, first: u64, as_of: AsOf, batch: &mut Batch) -> Result<u64, ReadError> {
         let hash = first.reverse_bits();
         loop {
             let horizon = self.region().load(HORIZON);
@@ -99,7 +105,7 @@ impl<R: Region> TableReader<R> {
             let read = root.and_then(|root| {
                 let bits = 64 - root.depth(root.bucket(hash));
                 let range = Range { first, last: first | (u64::MAX >> (64 - bits)) };
-                self.read_bucket(root, range, batch).map(|()| range.last)
+                self.read_bucket(root, range, as_of, batch).map(|()| range.last)
             });
             if self.stands(horizon) && self.layout().still_finds(self.region(), root, hash, false) {
                 return read.map_err(|Nonsense(what)| corrupt(what));
@@ -107,26 +113,24 @@ impl<R: Region> TableReader<R> {
         }
     }
 
-    fn read_bucket(&self, root: Root, range: Range, batch: &mut Batch) -> Result<(), Nonsense> {
+    fn read_bucket(&self, root: Root, range: Range, as_of: AsOf, batch: &mut Batch) -> Result<(), Nonsense> {
         batch.bytes.clear();
         batch.entries.clear();
         for words in self.layout().chain(self.region(), root.bucket(range.first.reverse_bits()))? {
             for slot in Slot::all(words) {
                 let unit = slot.entry(self.region());
                 if !unit.is_none() {
-                    self.read_entry(unit, range, batch)?;
+                    self.read_entry(unit, range, as_of, batch)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn read_entry(&self, unit: Unit, range: Range, batch: &mut Batch) -> Result<(), Nonsense> {
-        let block = self.layout().block(unit);
-        let entry = Entry::read(self.region(), block).ok_or(Nonsense("a slot points to what is no entry"))?;
-        if !entry.is_there(self.clock()) {
+    fn read_entry(&self, unit: Unit, range: Range, as_of: AsOf, batch: &mut Batch) -> Result<(), Nonsense> {
+        let Some((block, entry)) = self.resolve(unit, as_of)? else {
             return Ok(());
-        }
+        };
         let start = batch.bytes.len();
         let outside = Nonsense("an entry ends outside the segment");
         if !self.region().copy_out(entry.key_at(block), entry.key_bytes, &mut batch.bytes) {
