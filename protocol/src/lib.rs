@@ -16,6 +16,7 @@ pub mod message;
 pub mod ownership;
 pub mod region;
 pub mod rules;
+mod sync;
 #[cfg(target_os = "linux")]
 pub mod sys;
 pub mod table;

@@ -1,9 +1,10 @@
 //! A region on the heap: for tests, for the testing module, and for machines that are not Linux.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use super::{OutOfMemory, Region};
+use crate::sync::{LOAD, STORE};
 
 /// Words on the heap. Two threads that share one in an `Arc` see each other's stores as two processes do.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl HeapRegion {
     /// All words as they are now.
     #[must_use]
     pub fn to_words(&self) -> Vec<u64> {
-        self.words.iter().map(|word| word.load(Ordering::Acquire)).collect()
+        self.words.iter().map(|word| word.load(LOAD)).collect()
     }
 }
 
@@ -49,7 +50,7 @@ impl Region for HeapRegion {
     #[inline]
     fn load(&self, word: u64) -> u64 {
         match self.words.get(word as usize) {
-            Some(cell) => cell.load(Ordering::Acquire),
+            Some(cell) => cell.load(LOAD),
             None => 0,
         }
     }
@@ -57,7 +58,7 @@ impl Region for HeapRegion {
     #[inline]
     fn store(&self, word: u64, value: u64) {
         if let Some(cell) = self.words.get(word as usize) {
-            cell.store(value, Ordering::Release);
+            cell.store(value, STORE);
         }
     }
 
@@ -67,7 +68,7 @@ impl Region for HeapRegion {
         let start = into.len();
         into.resize(start + cells.len() * 8, 0);
         for (cell, to) in cells.iter().zip(into[start..].as_chunks_mut().0) {
-            *to = cell.load(Ordering::Acquire).to_le_bytes();
+            *to = cell.load(LOAD).to_le_bytes();
         }
         into.truncate(start + bytes);
         true
@@ -78,12 +79,12 @@ impl Region for HeapRegion {
         let Some(cells) = self.cells(word, bytes.len()) else { return };
         let (whole, rest) = bytes.as_chunks();
         for (cell, from) in cells.iter().zip(whole) {
-            cell.store(u64::from_le_bytes(*from), Ordering::Release);
+            cell.store(u64::from_le_bytes(*from), STORE);
         }
         if let (Some(cell), false) = (cells.last(), rest.is_empty()) {
             let mut last = [0; 8];
             last[..rest.len()].copy_from_slice(rest);
-            cell.store(u64::from_le_bytes(last), Ordering::Release);
+            cell.store(u64::from_le_bytes(last), STORE);
         }
     }
 

@@ -25,7 +25,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
@@ -34,6 +34,7 @@ use self::ahead::Ahead;
 use self::limits::Limits;
 use self::pages::Pages;
 use super::{OutOfMemory, Region};
+use crate::sync::{LOAD, STORE};
 use crate::sys::segment::{self, NotASegment, SEGMENT_UNIT_BYTES};
 
 /// A segment could not be mapped.
@@ -160,7 +161,7 @@ impl Region for MappedRegion {
     fn load(&self, word: u64) -> u64 {
         match self.pointer(word, 1, self.limits.readable()) {
             // SAFETY: inside the mapping, aligned, and shared as atomics only.
-            Some(pointer) => unsafe { &*pointer }.load(Ordering::Acquire),
+            Some(pointer) => unsafe { &*pointer }.load(LOAD),
             None => 0,
         }
     }
@@ -169,7 +170,7 @@ impl Region for MappedRegion {
     fn store(&self, word: u64, value: u64) {
         if let Some(pointer) = self.pointer(word, 1, self.limits.writable()) {
             // SAFETY: as in `load`; and the mapping is writable, or the limit would be zero.
-            unsafe { &*pointer }.store(value, Ordering::Release);
+            unsafe { &*pointer }.store(value, STORE);
         }
     }
 
@@ -184,7 +185,7 @@ impl Region for MappedRegion {
         let to = unsafe { into.as_mut_ptr().add(start) }.cast::<[u8; 8]>();
         for offset in 0..words {
             // SAFETY: both are inside what was checked and reserved.
-            unsafe { to.add(offset).write((*from.add(offset)).load(Ordering::Acquire).to_le_bytes()) };
+            unsafe { to.add(offset).write((*from.add(offset)).load(LOAD).to_le_bytes()) };
         }
         // SAFETY: all of these bytes were just written.
         unsafe { into.set_len(start + bytes) };
@@ -196,7 +197,7 @@ impl Region for MappedRegion {
         let words = expected.len().div_ceil(8);
         let Some(from) = self.pointer(word, words as u64, self.limits.readable()) else { return false };
         // SAFETY: inside what was checked.
-        let load = |offset: usize| unsafe { &*from.add(offset) }.load(Ordering::Acquire);
+        let load = |offset: usize| unsafe { &*from.add(offset) }.load(LOAD);
         let (whole, rest) = expected.as_chunks::<8>();
         if !whole.iter().enumerate().all(|(offset, chunk)| load(offset) == u64::from_le_bytes(*chunk)) {
             return false;
@@ -215,7 +216,7 @@ impl Region for MappedRegion {
         let words = bytes.len().div_ceil(8);
         let Some(to) = self.pointer(word, words as u64, self.limits.writable()) else { return };
         // SAFETY: inside what was checked, and writable, or the limit would be zero.
-        let store = |offset: usize, value| unsafe { &*to.add(offset) }.store(value, Ordering::Release);
+        let store = |offset: usize, value| unsafe { &*to.add(offset) }.store(value, STORE);
         let (whole, rest) = bytes.as_chunks::<8>();
         for (offset, chunk) in whole.iter().enumerate() {
             store(offset, u64::from_le_bytes(*chunk));

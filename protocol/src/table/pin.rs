@@ -16,11 +16,12 @@
 //! horizon `h`, and takes the pin only where `h <= v`: what was freed up to `h` stands at no version from `h` on, so
 //! the pin does not want it, and what is freed later is not reused before the owner has looked again.
 
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use super::error::OpenError;
 use super::layout::{APPLIED, HELD_SIZE, HORIZON, Layout, MOST_PINS, PINS};
 use crate::region::Region;
+use crate::sync::fence;
 
 /// A version that is kept readable, until [`unpin`] or until whoever gave it takes it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

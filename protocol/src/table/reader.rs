@@ -11,7 +11,7 @@
 //! ```
 
 use std::fmt;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use super::TableInfo;
 use super::class::Unit;
@@ -23,6 +23,7 @@ use super::layout::{APPLIED, BEQUEST, COUNTS, Counts, EPOCH, HORIZON, Layout, MA
 use super::pin::{Held, held};
 use super::versions::AsOf;
 use crate::region::Region;
+use crate::sync::fence;
 
 /// Reads a table in place, while its owner writes, dies, or is replaced.
 ///

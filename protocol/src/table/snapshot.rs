@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::OnceLock;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use super::entry::Attributes;
 use super::error::ReadError;
@@ -12,6 +12,7 @@ use super::reader::{TableReader, corrupt};
 use super::scan::Visit;
 use super::versions::AsOf;
 use crate::region::Region;
+use crate::sync::fence;
 
 /// A table as of one version. Every read says [`ReadError::SnapshotExpired`] once the pin is gone, and never
 /// anything that is of another version.

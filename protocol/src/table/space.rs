@@ -9,7 +9,7 @@
 //! abandoned commit leaves the list whole); a push stores the link of the last block, which means nothing until the queue's
 //! word says that the list goes on. So freeing needs no memory, and a table that is full can be emptied (R15).
 
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use super::class::{CLASSES, Class, SPAN_BYTES, SPAN_UNITS, Unit};
 use super::entry::LINK_WORD;
@@ -20,6 +20,7 @@ use super::layout::{
 };
 use super::writer::TableWriter;
 use crate::region::Region;
+use crate::sync::fence;
 
 /// Bytes of a main bucket.
 const BUCKET_BYTES: u64 = super::bucket::BUCKET_WORDS * 8;

@@ -5,7 +5,7 @@
 //!              newest                    as of 70 to 89            as of 40 to 69
 //! ```
 
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use super::class::Unit;
 use super::entry::{Attributes, Entry};
@@ -14,6 +14,7 @@ use super::index::Nonsense;
 use super::pin::Pin;
 use super::reader::{TableReader, corrupt};
 use crate::region::Region;
+use crate::sync::fence;
 
 /// The moment that a reader reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! The bytes of the ring, and the few stores and loads whose order matters.
 
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use crate::region::Region;
+use crate::sync::fence;
 use crate::table::entry::MAX_KEY_BYTES;
 use crate::table::layout::{Layout, RING_LOST, RING_LOW};
 

@@ -10,6 +10,7 @@
 //! | `full` | at the limit |
 //! | `large` | the largest and the smallest, and reads that take longer than the horizon rests |
 //! | `garbage` | whatever the bytes say, calls end, with an answer or an error |
+//! | `orderings` | every order of loads and stores of a few threads, under loom |
 //! | `threads` | owner and readers at full speed |
 //! | `changes` | what whoever follows the table is told |
 //! | `support` | what these share |
@@ -25,6 +26,8 @@ mod garbage;
 mod large;
 mod model;
 mod operations;
+#[cfg(loom)]
+mod orderings;
 mod pauses;
 mod support;
 mod threads;
