@@ -5,6 +5,8 @@
 //! | `heirloom run FILE` | `run` | the supervisor, until it is told to stop |
 //! | `heirloom check FILE` | `check` | every mistake of a configuration |
 //! | `heirloom status [--json]` | `status` | tables, workers and children, asked of the manager |
+//! | `heirloom get`, `scan`, `len` | `get`, `scan`, `len` | what is in a table |
+//! | `heirloom dump` | `dump` | a whole table into a file |
 //! | `heirloom demo ...` | `demo` | the demonstration, which also stands for a first test of a machine |
 //!
 //! Further commands are hidden from `--help`: they are what Heirloom's own processes are started as, since each of
@@ -15,12 +17,19 @@
 //! command line that is wrong. A reader of the output that goes away (`heirloom status | head`) is no failure.
 
 mod check;
+mod connect;
 mod demo;
+mod dump;
 mod exec_child;
+mod get;
+mod keys;
+mod len;
 mod logging;
 mod manager;
 mod output;
+mod progress;
 mod run;
+mod scan;
 mod status;
 
 use clap::{Parser, Subcommand};
@@ -54,6 +63,10 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Status(status::Args),
+    Get(get::Args),
+    Scan(scan::Args),
+    Len(len::Args),
+    Dump(dump::Args),
     Demo(demo::Args),
     #[command(hide = true)]
     Manager(manager::Args),
@@ -74,6 +87,10 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args, socket),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args, socket),
+        Command::Get(args) => get::run(&args, socket),
+        Command::Scan(args) => scan::run(&args, socket),
+        Command::Len(args) => len::run(&args, socket),
+        Command::Dump(args) => dump::run(&args, socket),
         Command::Demo(args) => demo::run(args),
         Command::Manager(args) => manager::run(&args, socket),
         Command::ExecChild(args) => exec_child::run(&args),
@@ -84,7 +101,7 @@ pub fn main() -> ExitCode {
         Err(error) if output::is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(&format!("heirloom: {error}"));
-            ExitCode::FAILURE
+            if error.is::<output::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -18,6 +18,11 @@ pub(super) fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// What was typed makes no sense, though clap took it: the exit status is 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}; see --help")]
+pub(super) struct Usage(pub(super) String);
+
 /// Whether an error is that nobody reads our output any more.
 pub(super) fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)

@@ -1,10 +1,7 @@
 //! `heirloom status`: tables, workers and children, as a page for people or as JSON for programs.
 
-use super::{Outcome, print};
-use crate::supervisor::default_socket;
+use super::{Outcome, connect, print};
 use heirloom_protocol::message::{ChildStatus, HandoffStatus, Status, TableStatus, WorkerStatus};
-use heirloom_protocol::sys::Connection;
-use heirloom_worker::Client;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -17,10 +14,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, socket: Option<PathBuf>) -> Outcome {
-    let socket = socket.unwrap_or_else(default_socket);
-    // A client waits for a manager that is just starting; a person wants to know at once that there is none.
-    Connection::connect(&socket)?;
-    let status = Client::connect(&socket)?.status()?;
+    let status = connect::client(socket)?.status()?;
     print(&if args.json { serde_json::to_string(&status)? } else { page(&status) })?;
     Ok(())
 }

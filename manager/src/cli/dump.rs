@@ -1,0 +1,131 @@
+//! `heirloom dump TABLE FILE`: a whole table into a file.
+
+use super::connect::{self, Bequest, Bytes};
+use super::output::{Usage, complain};
+use super::progress::Progress;
+use super::{Outcome, print};
+use crate::formats::{Entry, Format, Head, Writer};
+use serde_json::json;
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write, stdout};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// Write all entries of a table to a file
+///
+/// The binary form (.dump) carries everything, bequest included, with checksums: what is damaged or cut off is refused
+/// when it is loaded. The text forms (.csv, .jsonl) carry keys and values. A file is complete or not there: it gets its
+/// name, with rights for its owner only, when all of it is on disk.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The table's id
+    table: String,
+
+    /// Where to; `-` for standard output
+    file: PathBuf,
+
+    /// What to write; by default what the file's name says (.csv, .jsonl, .dump), and jsonl to standard output
+    #[arg(long)]
+    format: Option<Format>,
+
+    /// Print what was dumped as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  heirloom dump sales sales.dump
+  heirloom dump sales - --format csv | head";
+
+pub(super) fn run(args: &Args, socket: Option<PathBuf>) -> Outcome {
+    let to_stdout = args.file.as_os_str() == "-";
+    if to_stdout && args.json {
+        return Err(Usage("--json and FILE `-` both want standard output".to_owned()).into());
+    }
+    let format = format_of(args.format, &args.file)?;
+    let reader = connect::reader(socket, &args.table)?;
+    let dumped = if to_stdout {
+        dump(&reader, stdout().lock(), format)?.0
+    } else {
+        dump_to_file(&reader, &args.file, format).map_err(|error| named(&args.file, error))?
+    };
+    let Dumped { entries, version } = dumped;
+    if args.json {
+        let object = json!({ "table": args.table, "entries": entries, "version": version });
+        print(&object.to_string())?;
+    } else if !to_stdout {
+        complain(&format!("{}: {entries} entries, version {version}", args.file.display()));
+    }
+    Ok(())
+}
+
+/// The format that was asked for, or that the file's name says.
+pub(super) fn format_of(asked: Option<Format>, file: &Path) -> Result<Format, Usage> {
+    let is_stream = file.as_os_str() == "-";
+    let known = asked.or_else(|| Format::by_extension(file)).or(is_stream.then_some(Format::JsonLines));
+    known.ok_or_else(|| {
+        Usage(format!(
+            "the format of {} cannot be told from its name: name it .csv, .jsonl or .dump, or add --format",
+            file.display()
+        ))
+    })
+}
+
+/// What was written.
+struct Dumped {
+    entries: u64,
+    version: u64,
+}
+
+/// Writes a whole table; the stream is given back with everything written to it.
+fn dump<W: Write>(reader: &Bytes, out: W, format: Format) -> Result<(Dumped, W), Box<dyn Error>> {
+    let info = reader.info();
+    let progress = Progress::entries("dumping", info.entries);
+    let mut writer =
+        Writer::begin(BufWriter::new(out), format, Head { kind: info.kind, version: info.version })?;
+    let mut entries = 0;
+    let broken = reader.scan(|key, value| {
+        entries += 1;
+        progress.at(entries);
+        match writer.entry(Entry { key: &key, value: &value, line: None }) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    })?;
+    if let Some(error) = broken {
+        return Err(error.into());
+    }
+    if let Some(Bequest(bequest)) = reader.bequest::<Bequest>()? {
+        writer.bequest(&bequest)?;
+    }
+    let out = writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+    Ok((Dumped { entries, version: info.version }, out))
+}
+
+fn dump_to_file(reader: &Bytes, file: &Path, format: Format) -> Result<Dumped, Box<dyn Error>> {
+    let old = fs::metadata(file);
+    // A pipe or a device is written to; only files can be replaced.
+    if old.is_ok_and(|old| !old.is_file()) {
+        return Ok(dump(reader, File::create(file)?, format)?.0);
+    }
+    // Where it is a link, what it points to is replaced.
+    let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let new = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    let (dumped, new) = dump(reader, new, format)?;
+    new.as_file().sync_all()?;
+    new.persist(&file).map_err(|error| error.error)?;
+    Ok(dumped)
+}
+
+/// The file before what the system says about it.
+fn named(file: &Path, error: Box<dyn Error>) -> Box<dyn Error> {
+    match error.downcast::<io::Error>() {
+        Ok(error) => format!("{}: cannot be written: {error}", file.display()).into(),
+        Err(error) => error,
+    }
+}
