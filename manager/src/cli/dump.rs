@@ -5,6 +5,7 @@ use super::output::{Usage, complain};
 use super::progress::Progress;
 use super::{Outcome, print};
 use crate::formats::{Entry, Format, Head, Writer};
+use heirloom_protocol::table::Attributes;
 use serde_json::json;
 use std::error::Error;
 use std::fs::{self, File};
@@ -86,12 +87,13 @@ fn dump<W: Write>(reader: &Bytes, out: W, format: Format) -> Result<(Dumped, W),
     let info = reader.info();
     let progress = Progress::entries("dumping", info.entries);
     let mut writer =
-        Writer::begin(BufWriter::new(out), format, Head { kind: info.kind, version: info.version })?;
+        Writer::begin(BufWriter::new(out), format, Head { kind: info.kind, version: info.version }, false)?;
     let mut entries = 0;
     let broken = reader.scan(|key, value| {
         entries += 1;
         progress.at(entries);
-        match writer.entry(Entry { key: &key, value: &value, line: None }) {
+        match writer.entry(Entry { key: &key, value: &value, attributes: Attributes::default(), line: None })
+        {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }

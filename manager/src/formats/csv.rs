@@ -1,16 +1,22 @@
 //! Comma-separated values: a header line, then an entry a line.
 //!
+//! A column `deadline_ms`, where there is one, says when entries expire; it is blank for those that do not.
+//!
 //! Fields are bytes: what is no text stands there as it is, in quotes where it needs them. Whoever opens such a file
 //! with a program for text wants JSON lines instead.
 
 use super::{Each, Entry, FormatError, Item};
 use csv::ByteRecord;
+use heirloom_protocol::table::Attributes;
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 
 /// Longest record that is read: a key and a value of the greatest sizes, all of it quotes that are doubled, and some
 /// room for further columns.
 const MAX_RECORD_BYTES: u64 = 48 * 1024 * 1024;
+
+/// The column that says when an entry expires.
+const DEADLINE: &str = "deadline_ms";
 
 /// Hands on every entry. `key` and `value` name columns; without a name it is the first and the second.
 ///
@@ -28,8 +34,10 @@ pub fn read<E: From<FormatError>>(
     // Each line must have as many fields as the header: a line cut short is an error, not an entry.
     let mut reader = csv::ReaderBuilder::new().has_headers(true).flexible(false).from_reader(text);
     let header = reader.byte_headers().map_err(|error| explain(&error, 1, name))?.clone();
+    let bad = |line, wrong| FormatError::BadEntry { source_name: name.to_owned(), line, wrong };
     let key = column(&header, key, 0, name)?;
     let value = column(&header, value, 1, name)?;
+    let deadline = header.iter().position(|column| column == DEADLINE.as_bytes());
     let mut record = ByteRecord::new();
     loop {
         left.set(MAX_RECORD_BYTES);
@@ -37,8 +45,11 @@ pub fn read<E: From<FormatError>>(
         if !reader.read_byte_record(&mut record).map_err(|error| explain(&error, line, name))? {
             return Ok(());
         }
-        let line = record.position().map(csv::Position::line);
-        each(Item::Entry(Entry { key: &record[key], value: &record[value], line }))?;
+        let line = record.position().map_or(line, csv::Position::line);
+        let deadline_ms = deadline.map_or(Ok(None), |column| parse_deadline(&record[column]));
+        let deadline_ms = deadline_ms.map_err(|wrong| bad(line, wrong))?;
+        let attributes = Attributes { deadline_ms, ..Attributes::default() };
+        each(Item::Entry(Entry { key: &record[key], value: &record[value], attributes, line: Some(line) }))?;
     }
 }
 
@@ -59,6 +70,16 @@ impl<R: Read> Read for Bounded<'_, R> {
         self.left.set(left);
         Ok(bytes)
     }
+}
+
+fn parse_deadline(field: &[u8]) -> Result<Option<u64>, String> {
+    let text = String::from_utf8_lossy(field);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse()
+        .map(Some)
+        .map_err(|error| format!("`{DEADLINE}` is no number of milliseconds: {text}: {error}"))
 }
 
 /// The index of the column of that name, or the one at `default`.
@@ -100,27 +121,41 @@ fn explain(error: &csv::Error, line: u64, name: &str) -> FormatError {
     }
 }
 
-/// Writes entries as lines with the columns `key` and `value`.
+/// Writes entries as lines with the columns `key` and `value`, and `deadline_ms` where it is wanted.
 #[derive(Debug)]
-pub struct Writer<W: Write>(csv::Writer<W>);
+pub struct Writer<W: Write> {
+    out: csv::Writer<W>,
+    deadlines: bool,
+}
 
 impl<W: Write> Writer<W> {
     /// Writes the header.
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn begin(out: W) -> io::Result<Self> {
+    pub fn begin(out: W, deadlines: bool) -> io::Result<Self> {
         let mut out = csv::Writer::from_writer(out);
-        out.write_record(["key", "value"]).map_err(into_io)?;
-        Ok(Self(out))
+        let columns = ["key", "value", DEADLINE];
+        out.write_record(&columns[..if deadlines { 3 } else { 2 }]).map_err(into_io)?;
+        Ok(Self { out, deadlines })
     }
 
     /// Writes a line.
     ///
     /// # Errors
-    /// Those of the stream.
+    /// Those of the stream; [`io::ErrorKind::InvalidInput`] for an entry that expires, where there is no column for it.
     pub fn entry(&mut self, entry: Entry<'_>) -> io::Result<()> {
-        self.0.write_record([entry.key, entry.value]).map_err(into_io)
+        let deadline = entry.attributes.deadline_ms.map(|at| at.to_string()).unwrap_or_default();
+        let fields = [entry.key, entry.value, deadline.as_bytes()];
+        match (self.deadlines, deadline.is_empty()) {
+            (true, _) => self.out.write_record(fields),
+            (false, true) => self.out.write_record(&fields[..2]),
+            (false, false) => {
+                let message = "an entry that expires, and no column for it: dump again";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+            }
+        }
+        .map_err(into_io)
     }
 
     /// Writes what is still to be written.
@@ -128,7 +163,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Those of the stream.
     pub fn finish(self) -> io::Result<W> {
-        self.0.into_inner().map_err(|error| io::Error::new(error.error().kind(), error.to_string()))
+        self.out.into_inner().map_err(|error| io::Error::new(error.error().kind(), error.to_string()))
     }
 }
 

@@ -5,17 +5,20 @@
 //!  frame    name: 4 │ length: u32 │ checksum: u64 │ payload: length bytes
 //!
 //!  HEAD     format version: u16 │ kind of table: u8 │ version of the table: u64
-//!  ROWS     entries, one or more: key bytes: u32 │ value bytes: u32 │ key │ value
+//!  ROWS     entries: flags: u8 │ key bytes: u32 │ value bytes: u32 │ [ deadline: u64 ] [ schema: u32 ] │ key │ value
 //!  HEIR     the bequest
 //!  DONE     number of entries: u64
 //! ```
 //!
-//! Numbers are little-endian. A checksum is the XXH3 of its frame's name, length and payload, seeded with the checksum
+//! Numbers are little-endian. Flag 1 says that an entry expires, at its deadline in milliseconds of UNIX time; flag 2 that
+//! it has a schema version.
+//!
+//! A checksum is the XXH3 of its frame's name, length and payload, seeded with the checksum
 //! of the frame before: so each frame vouches for all that came before it, and what is damaged, missing, doubled, out of
 //! order or cut off is noticed, and where. How many entries there will be need not be known when writing begins.
 
 use super::{Each, Entry, FormatError, Head, Item};
-use heirloom_protocol::table::{Kind, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use heirloom_protocol::table::{Attributes, Kind, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::io::{self, Read, Write};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -29,7 +32,11 @@ const DONE: [u8; 4] = *b"DONE";
 
 const FRAME_BYTES: usize = 16;
 const HEAD_BYTES: usize = 11;
-const ROW_BYTES: usize = 8;
+/// Most bytes of an entry before its key.
+const ROW_BYTES: usize = 21;
+
+const EXPIRES: u8 = 1;
+const SCHEMA: u8 = 2;
 
 /// Entries are collected up to this; a larger one has a frame of its own.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -60,9 +67,8 @@ pub fn read<E: From<FormatError>>(bytes: impl Read, name: &str, each: Each<'_, E
                 let mut rest = frames.payload.as_slice();
                 while !rest.is_empty() {
                     let row = take_row(&mut rest);
-                    let (key, value) = row.ok_or_else(|| frames.damaged(start, "an entry has no end"))?;
                     entries += 1;
-                    each(Item::Entry(Entry { key, value, line: None }))?;
+                    each(Item::Entry(row.ok_or_else(|| frames.damaged(start, "an entry is none"))?))?;
                 }
             }
             HEIR if !bequeathed => {
@@ -75,12 +81,24 @@ pub fn read<E: From<FormatError>>(bytes: impl Read, name: &str, each: Each<'_, E
     }
 }
 
-fn take_row<'p>(rest: &mut &'p [u8]) -> Option<(&'p [u8], &'p [u8])> {
-    let key_bytes = u32::from_le_bytes(*rest.split_off(..4)?.first_chunk()?);
-    let value_bytes = u32::from_le_bytes(*rest.split_off(..4)?.first_chunk()?);
+fn take_row<'p>(rest: &mut &'p [u8]) -> Option<Entry<'p>> {
+    let flags = *rest.split_off_first()?;
+    if flags & !(EXPIRES | SCHEMA) != 0 {
+        return None;
+    }
+    let (key_bytes, value_bytes) = (take_u32(rest)?, take_u32(rest)?);
+    let deadline_ms = match flags & EXPIRES {
+        0 => None,
+        _ => Some(u64::from_le_bytes(*rest.split_off(..8)?.first_chunk()?)),
+    };
+    let schema_version = if flags & SCHEMA != 0 { Some(take_u32(rest)?) } else { None };
     let key = rest.split_off(..usize::try_from(key_bytes).ok()?)?;
     let value = rest.split_off(..usize::try_from(value_bytes).ok()?)?;
-    Some((key, value))
+    Some(Entry { key, value, attributes: Attributes { deadline_ms, schema_version }, line: None })
+}
+
+fn take_u32(rest: &mut &[u8]) -> Option<u32> {
+    Some(u32::from_le_bytes(*rest.split_off(..4)?.first_chunk()?))
 }
 
 /// The frames of a file, one after the other, each checked.
@@ -244,15 +262,20 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Those of the stream; [`io::ErrorKind::InvalidInput`] for what no table can have.
     pub fn entry(&mut self, entry: Entry<'_>) -> io::Result<()> {
-        let Entry { key, value, .. } = entry;
+        let Entry { key, value, attributes, .. } = entry;
         if key.len() > MAX_KEY_BYTES || value.len() > MAX_VALUE_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "an entry larger than any table takes"));
         }
         if self.block.len() + ROW_BYTES + key.len() + value.len() > BLOCK_BYTES {
             self.end_block()?;
         }
+        let Attributes { deadline_ms, schema_version } = attributes;
+        let expires = if deadline_ms.is_some() { EXPIRES } else { 0 };
+        self.block.push(expires | if schema_version.is_some() { SCHEMA } else { 0 });
         self.block.extend_from_slice(&(key.len() as u32).to_le_bytes());
         self.block.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        deadline_ms.iter().for_each(|at| self.block.extend_from_slice(&at.to_le_bytes()));
+        schema_version.iter().for_each(|version| self.block.extend_from_slice(&version.to_le_bytes()));
         self.block.extend_from_slice(key);
         self.block.extend_from_slice(value);
         self.entries += 1;

@@ -5,10 +5,13 @@
 //! | text without control characters | `"text"` |
 //! | any other bytes | `{"base64": "AAH/"}` |
 //! | when reading, and as a value only: | anything else stands for its JSON text, as it stands there |
+//!
+//! A field `deadline_ms`, where there is one, says when the entry expires, in milliseconds of UNIX time.
 
 use super::{Each, Entry, FormatError, Item};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use heirloom_protocol::table::Attributes;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -18,6 +21,9 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 
 /// Longest line that is read: a key and a value of the greatest sizes in base64, and some room.
 const MAX_LINE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// The field that says when an entry expires.
+const DEADLINE: &str = "deadline_ms";
 
 /// Hands on every entry; blank lines are passed over. `key` and `value` name the fields.
 ///
@@ -48,15 +54,20 @@ pub fn read<E: From<FormatError>>(
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let (key, value) = parse(&line, key, value).map_err(wrong)?;
-        each(Item::Entry(Entry { key: &key, value: &value, line: Some(number) }))?;
+        let Parsed { key, value, deadline_ms } = parse(&line, key, value).map_err(wrong)?;
+        let attributes = Attributes { deadline_ms, ..Attributes::default() };
+        each(Item::Entry(Entry { key: &key, value: &value, attributes, line: Some(number) }))?;
     }
     Ok(())
 }
 
-type Pair<'l> = (Cow<'l, [u8]>, Cow<'l, [u8]>);
+struct Parsed<'l> {
+    key: Cow<'l, [u8]>,
+    value: Cow<'l, [u8]>,
+    deadline_ms: Option<u64>,
+}
 
-fn parse<'l>(line: &'l [u8], key: &str, value: &str) -> Result<Pair<'l>, String> {
+fn parse<'l>(line: &'l [u8], key: &str, value: &str) -> Result<Parsed<'l>, String> {
     let fields: HashMap<Cow<'l, str>, &'l RawValue> =
         serde_json::from_slice(line).map_err(|error| format!("not an object in JSON: {error}"))?;
     let field = |wanted: &str| fields.get(wanted).copied().ok_or_else(|| format!("no field `{wanted}`"));
@@ -66,7 +77,10 @@ fn parse<'l>(line: &'l [u8], key: &str, value: &str) -> Result<Pair<'l>, String>
     };
     let raw = field(value)?;
     let value = bytes(raw)?.unwrap_or(Cow::Borrowed(raw.get().as_bytes()));
-    Ok((key, value))
+    let deadline_ms = fields.get(DEADLINE).map_or(Ok(None), |raw| {
+        serde_json::from_str(raw.get()).map_err(|error| format!("field `{DEADLINE}`: {error}"))
+    })?;
+    Ok(Parsed { key, value, deadline_ms })
 }
 
 /// The bytes that a string or a base64 object stands for; nothing for other JSON.
@@ -106,8 +120,11 @@ pub fn write(entry: Entry<'_>, out: &mut impl Write) -> io::Result<()> {
     struct Line<'e> {
         key: Bytes<'e>,
         value: Bytes<'e>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        deadline_ms: Option<u64>,
     }
-    write_line(&Line { key: Bytes(entry.key), value: Bytes(entry.value) }, out)
+    let Entry { key, value, attributes, .. } = entry;
+    write_line(&Line { key: Bytes(key), value: Bytes(value), deadline_ms: attributes.deadline_ms }, out)
 }
 
 /// Writes any object as a line.

@@ -6,6 +6,9 @@
 //! | [`json_lines`] | `.jsonl`, `.ndjson` | an object with a key and a value on a line of its own |
 //! | [`dump`] | `.dump` | bytes, in blocks with checksums; also the kind of the table, its version and its bequest |
 //!
+//! All of them keep the deadlines of entries that expire (the text forms as `deadline_ms`, where there are any); only
+//! dumps keep the versions of the schema that values were written with.
+//!
 //! Readers are functions over [`Read`]: they hand on one item after the other, never hold more than one line or block,
 //! and believe no length before the bytes are there. What breaks off or breaks the format is an error that names the
 //! source and the place. What a format writes, it reads back, byte by byte, in the same order.
@@ -19,7 +22,7 @@ mod tests;
 
 pub use error::FormatError;
 
-use heirloom_protocol::table::Kind;
+use heirloom_protocol::table::{Attributes, Kind};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -89,6 +92,8 @@ pub struct Entry<'e> {
     pub key: &'e [u8],
     /// The bytes of the value.
     pub value: &'e [u8],
+    /// What it has beside these: when it expires, and the version of its schema. The latter is lost in the text forms.
+    pub attributes: Attributes,
     /// The line it stands on, from 1, where the format has lines.
     pub line: Option<u64>,
 }
@@ -126,13 +131,13 @@ pub enum Writer<W: Write> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins; the text formats say nothing of `head`.
+    /// Begins; the text formats say nothing of `head`. `deadlines` is for CSV: whether any entry has one.
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn begin(out: W, format: Format, head: Head) -> io::Result<Self> {
+    pub fn begin(out: W, format: Format, head: Head, deadlines: bool) -> io::Result<Self> {
         Ok(match format {
-            Format::Csv => Self::Csv(Box::new(csv::Writer::begin(out)?)),
+            Format::Csv => Self::Csv(Box::new(csv::Writer::begin(out, deadlines)?)),
             Format::JsonLines => Self::JsonLines(out),
             Format::Dump => Self::Dump(dump::Writer::begin(out, head)?),
         })

@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+type Pairs = Vec<(Vec<u8>, Vec<u8>, Attributes)>;
 
 const FORMATS: [Format; 3] = [Format::Csv, Format::JsonLines, Format::Dump];
 const HEAD: Head = Head { kind: Kind::OrderedSet, version: 17 };
@@ -17,9 +17,10 @@ struct Content {
 }
 
 fn written(format: Format, pairs: &Pairs, bequest: Option<&[u8]>) -> Vec<u8> {
-    let mut writer = Writer::begin(Vec::new(), format, HEAD).unwrap();
-    for (key, value) in pairs {
-        writer.entry(Entry { key, value, line: None }).unwrap();
+    let deadlines = pairs.iter().any(|(_, _, attributes)| attributes.deadline_ms.is_some());
+    let mut writer = Writer::begin(Vec::new(), format, HEAD, deadlines).unwrap();
+    for (key, value, attributes) in pairs {
+        writer.entry(Entry { key, value, attributes: *attributes, line: None }).unwrap();
     }
     if let Some(bequest) = bequest {
         writer.bequest(bequest).unwrap();
@@ -32,7 +33,9 @@ fn content(format: Format, bytes: &[u8]) -> (Content, Result<(), FormatError>) {
     let outcome = read(bytes, format, "it", &mut |item| {
         match item {
             Item::Head(head) => content.head = Some(head),
-            Item::Entry(entry) => content.pairs.push((entry.key.to_vec(), entry.value.to_vec())),
+            Item::Entry(entry) => {
+                content.pairs.push((entry.key.to_vec(), entry.value.to_vec(), entry.attributes));
+            }
             Item::Bequest(bequest) => content.bequest = Some(bequest.to_vec()),
         }
         Ok::<_, FormatError>(())
@@ -49,17 +52,29 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+fn attributes() -> impl Strategy<Value = Attributes> {
+    let some = (prop::option::of(any::<u64>()), prop::option::of(any::<u32>()));
+    let some = some.prop_map(|(deadline_ms, schema_version)| Attributes { deadline_ms, schema_version });
+    prop_oneof![Just(Attributes::default()), some]
+}
+
+const NONE: Attributes = Attributes { deadline_ms: None, schema_version: None };
+
 proptest! {
     #[test]
     fn what_is_written_is_read_back(
-        pairs in prop::collection::vec((bytes(), bytes()), 0..30),
+        pairs in prop::collection::vec((bytes(), bytes(), attributes()), 0..30),
         bequest in prop::option::of(bytes()),
     ) {
         for format in FORMATS {
             let file = written(format, &pairs, bequest.as_deref());
             let (content, outcome) = content(format, &file);
             prop_assert!(outcome.is_ok(), "{format:?}: {outcome:?}");
-            prop_assert_eq!(&content.pairs, &pairs, "{:?}", format);
+            let mut expected = pairs.clone();
+            if format != Format::Dump {
+                expected.iter_mut().for_each(|(_, _, attributes)| attributes.schema_version = None);
+            }
+            prop_assert_eq!(&content.pairs, &expected, "{:?}", format);
             if format == Format::Dump {
                 prop_assert_eq!(content.head, Some(HEAD));
                 prop_assert_eq!(&content.bequest, &bequest);
@@ -78,8 +93,8 @@ proptest! {
 
 /// More than one block, and one entry that needs a block for itself.
 fn some_blocks() -> Pairs {
-    let mut pairs: Pairs = (0..40_u8).map(|number| (vec![number], vec![number; 20_000])).collect();
-    pairs.push((b"large".to_vec(), vec![7; 600_000]));
+    let mut pairs: Pairs = (0..40_u8).map(|number| (vec![number], vec![number; 20_000], NONE)).collect();
+    pairs.push((b"large".to_vec(), vec![7; 600_000], NONE));
     pairs
 }
 
@@ -93,7 +108,7 @@ fn a_dump_of_many_blocks_is_read_back() {
 
 #[test]
 fn a_dump_that_is_cut_anywhere_is_refused_and_says_where() {
-    let pairs: Pairs = (0..20_u8).map(|number| (vec![number], vec![number; 30])).collect();
+    let pairs: Pairs = (0..20_u8).map(|number| (vec![number], vec![number; 30], NONE)).collect();
     let file = written(Format::Dump, &pairs, Some(b"position 9"));
     for end in 0..file.len() {
         let (content, outcome) = content(Format::Dump, &file[..end]);
@@ -111,7 +126,7 @@ fn a_dump_that_is_cut_anywhere_is_refused_and_says_where() {
 
 #[test]
 fn a_dump_with_any_bit_turned_is_refused_and_says_where() {
-    let pairs: Pairs = (0..9_u8).map(|number| (vec![number], vec![number; 5])).collect();
+    let pairs: Pairs = (0..9_u8).map(|number| (vec![number], vec![number; 5], NONE)).collect();
     let file = written(Format::Dump, &pairs, Some(b"position 9"));
     for place in 0..file.len() {
         for bit in 0..8 {
@@ -158,6 +173,20 @@ fn no_length_is_believed() {
         file.extend_from_slice(&length.to_le_bytes());
         file.extend_from_slice(&[0; 100]);
         assert!(matches!(content(Format::Dump, &file).1, Err(FormatError::Damaged { .. })));
+    }
+}
+
+#[test]
+fn deadlines_that_are_none_are_refused() {
+    for (format, text) in [
+        (Format::Csv, &b"key,value,deadline_ms\na,1,\nb,2,soon\n"[..]),
+        (Format::JsonLines, b"{\"key\":\"a\",\"value\":1,\"deadline_ms\":null}\n{\"key\":\"b\",\"value\":2,\"deadline_ms\":-1}"),
+    ] {
+        let (content, outcome) = content(format, text);
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.starts_with(if format == Format::Csv { "it:3:" } else { "it:2:" }), "{error}");
+        assert!(error.contains("deadline_ms"), "{error}");
+        assert_eq!(content.pairs.len(), 1);
     }
 }
 

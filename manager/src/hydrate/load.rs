@@ -47,10 +47,16 @@ impl<'n, R: Region + Clone> Loader<'n, R> {
         Ok(())
     }
 
-    fn insert(&mut self, Entry { key, value, line }: Entry<'_>) -> Result<(), HydrateError> {
+    fn insert(&mut self, entry: Entry<'_>) -> Result<(), HydrateError> {
+        let Entry { key, value, attributes, .. } = entry;
         self.bytes += (key.len() + value.len()) as u64;
-        self.writer.insert(key, value).map(drop).map_err(|error| {
-            let place = match line {
+        self.writer.write_schema_version(attributes.schema_version);
+        let inserted = match attributes.deadline_ms {
+            None => self.writer.insert(key, value),
+            Some(deadline_ms) => self.writer.insert_expiring(key, value, deadline_ms),
+        };
+        inserted.map(drop).map_err(|error| {
+            let place = match entry.line {
                 Some(line) => format!("{}:{line}", self.source_name),
                 None => format!("{}, entry {}", self.source_name, self.entries + 1),
             };

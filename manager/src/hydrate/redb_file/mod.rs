@@ -4,6 +4,7 @@ mod untouched;
 
 use super::{Each, HydrateError};
 use crate::formats::{Entry, FormatError, Item};
+use heirloom_protocol::table::Attributes;
 use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError, TableHandle,
 };
@@ -63,7 +64,8 @@ fn read_database(file: Untouched, table: &str, name: &str, each: Each<'_>) -> Re
     })?;
     for entry in entries.iter().map_err(corrupt)? {
         let (key, value) = entry.map_err(corrupt)?;
-        each(Item::Entry(Entry { key: key.value(), value: value.value(), line: None }))?;
+        let (key, value) = (key.value(), value.value());
+        each(Item::Entry(Entry { key, value, attributes: Attributes::default(), line: None }))?;
     }
     Ok(())
 }
