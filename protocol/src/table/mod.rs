@@ -46,7 +46,7 @@
 //! 8. A removed entry that a slot points to is among the removed ones exactly once.
 //! 9. Runs follow each other without a gap from span 1 to `next span`; each class's fresh memory lies in one of its runs.
 //! 10. The change ring has whole records from its low position to its tail, in the order of their versions, none of them above
-//!     `applied` or below what was lost.
+//!     `applied`, nor is what was lost.
 
 mod bag;
 mod bucket;

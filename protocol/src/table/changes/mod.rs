@@ -67,7 +67,7 @@ pub(super) fn check<R: Region>(region: &R, layout: &Layout, applied: u64) -> Res
     if lost > applied || since > applied + 1 {
         return Err(format!("the change ring is whole since {since} and lost {lost}, at commit {applied}"));
     }
-    let (mut at, mut last) = (low, lost);
+    let (mut at, mut last) = (low, 0);
     while at < tail {
         let record = Record::read(region, ring, at, tail)
             .ok_or_else(|| format!("there is no record at position {at} of the change ring"))?;

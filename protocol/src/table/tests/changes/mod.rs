@@ -1,9 +1,17 @@
-//! The change ring: what its readers are told, when they are told that they were overtaken, and what it costs nobody.
+//! The change ring: what its readers are told, and when they are told that they were overtaken.
+//!
+//! | file | what is shown |
+//! | --- | --- |
+//! | `cuts` | the owner may die at any store |
+//! | `history` | what these share |
+
+mod cuts;
+mod history;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::support::new_table_with_ring;
+use super::support::{new_table, new_table_with_ring};
 use crate::region::{HeapRegion, Region};
 use crate::table::layout::{FOLLOWED, RING_TAIL};
 use crate::table::{self, Changes, Cursor, FollowError, MAX_KEY_BYTES, TableReader, TableWriter};
@@ -188,7 +196,7 @@ fn the_heir_goes_on_with_the_ring() {
 #[test]
 fn a_table_without_room_for_the_ring_is_not_recorded_and_goes_on() {
     let (region, mut writer, reader) = {
-        let region = super::support::new_table(table::MIN_BYTES);
+        let region = new_table(table::MIN_BYTES);
         let writer = TableWriter::open(region.clone(), 0).unwrap();
         (region.clone(), writer, TableReader::open(region).unwrap())
     };
