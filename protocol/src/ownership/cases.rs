@@ -1,6 +1,6 @@
 //! One test for each way in which the peers lose a table, or give it to two, and for each arrow of the diagram.
 
-use super::{Effect, Input, Ownership, RecallEnd, State, Timer, WorkerId};
+use super::{Effect, Input, Ownership, Recall, RecallEnd, State, Timer, WorkerId};
 use crate::message::TransferReason;
 
 const A: WorkerId = WorkerId { registration: 1, pid: 101 };
@@ -51,6 +51,12 @@ impl Run {
         assert_eq!(self.effects, effects, "{:?}", self.table);
         self
     }
+}
+
+const RECALL: Input = Input::RecallWanted { recall: Recall { to: None, force: false } };
+
+fn recall_for(to: WorkerId, force: bool) -> Input {
+    Input::RecallWanted { recall: Recall { to: Some(to), force } }
 }
 
 fn died(worker: WorkerId) -> Input {
@@ -255,7 +261,7 @@ fn a_table_that_became_writable_during_an_offer_is_recovered_again() {
 
 #[test]
 fn a_recall_ends_with_the_release_or_with_its_time() {
-    let recalled = || Run::new().granted(A, 1).then(Input::RecallWanted);
+    let recalled = || Run::new().granted(A, 1).then(RECALL);
     let run = recalled()
         .wants(&[Effect::Recall { from: A, epoch: 1 }, Effect::Arm { timer: Timer::Recall, epoch: 1 }])
         .then(Input::Released { worker: A, epoch: 1 });
@@ -271,7 +277,76 @@ fn a_recall_ends_with_the_release_or_with_its_time() {
             Effect::RecallOver { end: RecallEnd::Unanswered },
         ])
         .is("owned");
-    Run::new().then(Input::RecallWanted).wants(&[Effect::RecallOver { end: RecallEnd::NobodyOwns }]);
+    Run::new().then(RECALL).wants(&[Effect::RecallOver { end: RecallEnd::NobodyOwns }]);
+}
+
+#[test]
+fn a_recall_for_somebody_is_offered_to_it_and_find_me_is_not_asked() {
+    let why = TransferReason::Recalled { pid: A.pid };
+    let run = Run::new()
+        .granted(A, 1)
+        .then(recall_for(B, false))
+        .wants(&[Effect::Recall { from: A, epoch: 1 }, Effect::Arm { timer: Timer::Recall, epoch: 1 }])
+        .then(Input::Released { worker: A, epoch: 1 })
+        .then(Input::Unwritable)
+        .then(Input::Recovered)
+        .wants(&[Effect::Offer { to: B, epoch: 2, why }, Effect::Arm { timer: Timer::Offer, epoch: 2 }]);
+    // And where it does not take it after all, anybody may.
+    run.then(Input::Declined { worker: B, epoch: 2 })
+        .wants(&[Effect::PassOver { worker: B }, Effect::AskFindMe])
+        .granted(A, 3);
+    Run::new().then(recall_for(B, false)).is("offered");
+}
+
+#[test]
+fn a_recall_is_withdrawn_when_its_heir_is_gone() {
+    let gone = "whoever should have it next is gone";
+    for end in [died(B), Input::Disconnected { worker: B }] {
+        Run::new()
+            .granted(A, 1)
+            .then(recall_for(B, true))
+            .then(end.clone())
+            .wants(&[
+                Effect::Withdraw { from: A, epoch: 1, why: gone },
+                Effect::RecallOver { end: RecallEnd::HeirGone },
+            ])
+            .is("owned")
+            .then(Input::Elapsed { timer: Timer::Recall, epoch: 1 })
+            .wants(&[]);
+        // The release was on its way: then find-me says who is next.
+        Run::new()
+            .granted(A, 1)
+            .then(recall_for(B, false))
+            .then(Input::Released { worker: A, epoch: 1 })
+            .then(end)
+            .then(Input::Unwritable)
+            .then(Input::Recovered)
+            .wants(&[Effect::AskFindMe]);
+    }
+    Run::new()
+        .granted(A, 1)
+        .then(recall_for(A, false))
+        .wants(&[Effect::RecallOver { end: RecallEnd::HeirGone }])
+        .then(Input::Elapsed { timer: Timer::Recall, epoch: 1 })
+        .wants(&[]);
+}
+
+#[test]
+fn a_forced_recall_kills_and_waits_for_the_death() {
+    let run = Run::new()
+        .granted(A, 1)
+        .then(recall_for(B, false))
+        .then(Input::RecallWanted { recall: Recall { to: None, force: true } })
+        .then(Input::Elapsed { timer: Timer::Recall, epoch: 1 });
+    assert!(matches!(run.effects[..], [Effect::Arm { .. }, Effect::Kill { worker: A, .. }]));
+    let why = TransferReason::Died { pid: A.pid, how: None };
+    run.is("owned")
+        .then(Input::NotKilled { why: "not permitted".to_owned() })
+        .is("stuck")
+        .then(died(A))
+        .then(Input::Unwritable)
+        .then(Input::Recovered)
+        .wants(&[Effect::Offer { to: B, epoch: 2, why }, Effect::Arm { timer: Timer::Offer, epoch: 2 }]);
 }
 
 #[test]

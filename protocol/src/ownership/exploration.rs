@@ -4,7 +4,7 @@
 //! who can write. The kernel's answers in it are true; everything else may arrive at any time, in any order, as often
 //! as it likes: messages with any epoch, timers, answers to effects that nobody asked for.
 
-use super::{Effect, Input, Ownership, State, Timer, WorkerId};
+use super::{Effect, Input, Link, Ownership, Recall, State, Timer, WorkerId};
 use proptest::prelude::*;
 use std::collections::HashSet;
 
@@ -70,6 +70,7 @@ impl World {
                     }
                     // The dead say nothing, and find-me's answer was alive when it was given.
                     Input::Found { worker }
+                    | Input::RecallWanted { recall: Recall { to: Some(worker), .. } }
                     | Input::Accepted { worker, .. }
                     | Input::Declined { worker, .. }
                     | Input::Released { worker, .. }
@@ -116,9 +117,18 @@ impl World {
                     self.unrecovered = false;
                 }
                 Effect::Kill { worker, .. } => {
-                    let lost = matches!(before.state, State::Owned { by, .. } if by == worker);
-                    let from = matches!(before.state, State::Reclaiming { from, .. } if from == Some(worker));
-                    assert!(lost || from, "an innocent is killed: {told}");
+                    let guilty = match before.state {
+                        State::Owned { by, ref link, recall, .. } => {
+                            let elapsed =
+                                |timer| matches!(*input, Input::Elapsed { timer: of, .. } if of == timer);
+                            let lost = *link == Link::Lost && elapsed(Timer::Connection);
+                            let forced = recall.is_some_and(|recall| recall.force) && elapsed(Timer::Recall);
+                            by == worker && (lost || forced)
+                        }
+                        State::Reclaiming { from, .. } => from == Some(worker),
+                        State::Unowned { .. } | State::Offered { .. } => false,
+                    };
+                    assert!(guilty, "an innocent is killed: {told}");
                 }
                 Effect::AskFindMe
                 | Effect::PassOver { .. }
@@ -130,6 +140,16 @@ impl World {
                 | Effect::Fence { .. }
                 | Effect::Arm { .. } => {}
             }
+        }
+        let recalled = |state: &State| matches!(state, State::Owned { recall: Some(_), .. });
+        let over = effects.iter().filter(|effect| matches!(effect, Effect::RecallOver { .. })).count();
+        let refused =
+            matches!(input, Input::RecallWanted { .. }) && !matches!(after.state, State::Offered { .. });
+        match (recalled(&before.state), recalled(&after.state)) {
+            (true, false) => assert_eq!(over, 1, "nobody hears how the recall ended: {told}"),
+            (false, false) if refused => assert_eq!(over, 1, "nobody hears that there is no recall: {told}"),
+            (false, true) => assert_eq!(over, 0, "a recall that begins is not over: {told}"),
+            _ => {}
         }
         if let (State::Owned { by, epoch, .. }, true) = (&before.state, before.state != after.state) {
             let moved = !matches!(after.state, State::Owned { .. });
@@ -174,7 +194,11 @@ fn happenings(epoch: u64) -> Vec<Happening> {
     let mut all = vec![Happening::Asked, Happening::StrangerMaps, Happening::StrangerGoes];
     let mut said = |input| all.push(Happening::Said(input));
     said(Input::Wake);
-    said(Input::RecallWanted);
+    for force in [false, true] {
+        for to in [None, Some(WORKERS[0]), Some(WORKERS[1])] {
+            said(Input::RecallWanted { recall: Recall { to, force } });
+        }
+    }
     said(Input::Recovered);
     said(Input::NotStored);
     said(Input::Unrecoverable { why: "garbage".to_owned() });

@@ -19,7 +19,12 @@
 //! - A grant follows the acceptance of just that offer by just that worker.
 //! - Epochs rise with each offer and are never reused; what names an older one changes nothing.
 //! - An offer that comes to nothing costs nothing: the table is with the manager as before.
+//! - A recall costs an owner its table only by its own word, or by its death: one that is not answered in its time, or
+//!   whose heir is gone, is withdrawn. Forced, it kills, and waits for the kernel's word like any other death.
 //! - Nothing waits for an answer that can fail to come: each wait ends with a timer, a death, or the kernel's word.
+//!
+//! A recall names its heir, but nothing is offered to it before the table is back: the offer shows the bequest, which is
+//! not the last one as long as the owner writes.
 //!
 //! The machine does no input or output and reads no clock. Whoever runs it carries the effects out *in order*, and
 //! says what came of them as further inputs. The daemon and the embedded manager run the same one.
@@ -77,8 +82,8 @@ pub enum State {
         epoch: u64,
         /// Whether it keeps the contract.
         link: Link,
-        /// Whether it has been asked to release the table.
-        recalled: bool,
+        /// What it has been asked for, where it has been asked to release the table.
+        recall: Option<Recall>,
     },
     /// The ownership is over; nobody gets the table before the kernel says that nobody can write.
     Reclaiming {
@@ -88,9 +93,20 @@ pub enum State {
         epoch: u64,
         /// Why it changes hands.
         why: TransferReason,
+        /// Who shall be offered it first, where it was recalled for somebody who is still there.
+        heir: Option<WorkerId>,
         /// How far that has come.
         reclaim: Reclaim,
     },
+}
+
+/// What an owner has been asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recall {
+    /// For whom; find-me says it where there is nobody.
+    pub to: Option<WorkerId>,
+    /// Whether the owner is killed where it does not answer in time.
+    pub force: bool,
 }
 
 /// How far an offer has come.
@@ -168,8 +184,12 @@ pub enum Input {
         /// The epoch it owned.
         epoch: u64,
     },
-    /// Somebody wants the table back from its owner.
-    RecallWanted,
+    /// Somebody wants the table back from its owner: for a worker that is alive, connected and ready, or for whomever
+    /// find-me says.
+    RecallWanted {
+        /// How.
+        recall: Recall,
+    },
     /// The kernel says that a worker is dead: its pidfd fired.
     Died {
         /// Who died.
@@ -311,6 +331,8 @@ pub enum RecallEnd {
     TakenBack,
     /// The owner did not answer in its time, and keeps the table.
     Unanswered,
+    /// Whom the table was recalled for is gone, or owns it already; the owner keeps it.
+    HeirGone,
     /// Nobody owns it.
     NobodyOwns,
 }
@@ -371,9 +393,10 @@ impl Ownership {
     pub fn detail(&self) -> Option<String> {
         match &self.state {
             State::Unowned { .. } | State::Offered { .. } => None,
-            State::Owned { link: Link::Connected, recalled, .. } => {
-                recalled.then(|| "the owner has been asked to release it".to_owned())
-            }
+            State::Owned { link: Link::Connected, recall, .. } => recall.map(|recall| match recall.to {
+                Some(to) => format!("the owner has been asked to release it, for process {}", to.pid),
+                None => "the owner has been asked to release it".to_owned(),
+            }),
             State::Owned { by, link: Link::Lost, .. } => {
                 Some(format!("the owner, process {}, lives but has closed its connection", by.pid))
             }

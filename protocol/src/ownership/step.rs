@@ -1,6 +1,6 @@
 //! The transitions: one function per state, each a match over every input.
 
-use super::{Effect, Input, Link, Offer, Ownership, RecallEnd, Reclaim, State, Timer, WorkerId};
+use super::{Effect, Input, Link, Offer, Ownership, Recall, RecallEnd, Reclaim, State, Timer, WorkerId};
 use crate::message::TransferReason;
 
 const STALE_OFFER: &str = "no such offer stands";
@@ -14,8 +14,10 @@ impl Ownership {
         let (state, effects) = match self.state {
             State::Unowned { why } => unowned(why, highest, input),
             State::Offered { to, epoch, why, offer } => offered(to, epoch, why, offer, input),
-            State::Owned { by, epoch, link, recalled } => owned(Owned { by, epoch, link, recalled }, input),
-            State::Reclaiming { from, epoch, why, reclaim } => reclaiming(from, epoch, why, reclaim, input),
+            State::Owned { by, epoch, link, recall } => owned(Owned { by, epoch, link, recall }, input),
+            State::Reclaiming { from, epoch, why, heir, reclaim } => {
+                reclaiming(Reclaiming { from, epoch, why, heir, highest }, reclaim, input)
+            }
         };
         // Only an offer has a new epoch, and that is used up whatever becomes of the offer.
         let epoch = match state {
@@ -28,21 +30,23 @@ impl Ownership {
 
 type Step = (State, Vec<Effect>);
 
+/// Asks one worker whether it takes the table.
+fn offer(to: WorkerId, epoch: u64, why: TransferReason) -> Step {
+    let effects =
+        vec![Effect::Offer { to, epoch, why: why.clone() }, Effect::Arm { timer: Timer::Offer, epoch }];
+    (State::Offered { to, epoch, why, offer: Offer::Sent }, effects)
+}
+
 fn unowned(why: TransferReason, last_epoch: u64, input: Input) -> Step {
     match input {
         Input::Wake => (State::Unowned { why }, vec![Effect::AskFindMe]),
-        Input::Found { worker } => {
-            let epoch = last_epoch + 1;
-            let effects = vec![
-                Effect::Offer { to: worker, epoch, why: why.clone() },
-                Effect::Arm { timer: Timer::Offer, epoch },
-            ];
-            (State::Offered { to: worker, epoch, why, offer: Offer::Sent }, effects)
+        Input::Found { worker } | Input::RecallWanted { recall: Recall { to: Some(worker), .. } } => {
+            offer(worker, last_epoch + 1, why)
         }
         Input::Accepted { .. }
         | Input::Declined { .. }
         | Input::Released { .. }
-        | Input::RecallWanted
+        | Input::RecallWanted { .. }
         | Input::Died { .. }
         | Input::Disconnected { .. }
         | Input::Unwritable
@@ -78,12 +82,12 @@ fn offered(to: WorkerId, epoch: u64, why: TransferReason, offer: Offer, input: I
         // the taking back starts again, recovery included. There is nobody that may be killed for it.
         Input::StillWritable { .. } if offer == Offer::Accepted => {
             let writable = "somebody else can write to the table";
-            let (state, mut effects) = reclaim(None, epoch, why);
+            let (state, mut effects) = reclaim(None, epoch, why, None);
             effects.insert(0, Effect::Withdraw { from: to, epoch, why: writable });
             (state, effects)
         }
         Input::Stored { epoch: of } if (of, offer) == (epoch, Offer::Proven) => {
-            let owned = State::Owned { by: to, epoch, link: Link::Connected, recalled: false };
+            let owned = State::Owned { by: to, epoch, link: Link::Connected, recall: None };
             (owned, vec![Effect::Grant { to, epoch, why }])
         }
         Input::NotStored if offer == Offer::Proven => {
@@ -94,7 +98,7 @@ fn offered(to: WorkerId, epoch: u64, why: TransferReason, offer: Offer, input: I
         Input::Unrecoverable { why: wrong } if offer == Offer::Proven => {
             let withdraw = Effect::Withdraw { from: to, epoch, why: "the table is corrupt" };
             let reclaim = Reclaim::Broken { why: wrong };
-            (State::Reclaiming { from: None, epoch, why, reclaim }, vec![withdraw])
+            (State::Reclaiming { from: None, epoch, why, heir: None, reclaim }, vec![withdraw])
         }
         // Once it is accepted, what comes next is ours to do.
         Input::Elapsed { timer: Timer::Offer, epoch: of } if (of, offer) == (epoch, Offer::Sent) => {
@@ -107,7 +111,7 @@ fn offered(to: WorkerId, epoch: u64, why: TransferReason, offer: Offer, input: I
         | Input::Accepted { .. }
         | Input::Declined { .. }
         | Input::Released { .. }
-        | Input::RecallWanted
+        | Input::RecallWanted { .. }
         | Input::Died { .. }
         | Input::Disconnected { .. }
         | Input::Unwritable
@@ -126,55 +130,72 @@ struct Owned {
     by: WorkerId,
     epoch: u64,
     link: Link,
-    recalled: bool,
+    recall: Option<Recall>,
 }
 
 fn owned(owned: Owned, input: Input) -> Step {
-    let Owned { by, epoch, link, recalled } = owned;
-    let stays = |link, recalled, effects| (State::Owned { by, epoch, link, recalled }, effects);
+    let Owned { by, epoch, link, recall } = owned;
+    let stays = |link, recall, effects| (State::Owned { by, epoch, link, recall }, effects);
+    let withdrawn = |link, why, end| {
+        let withdraw = Effect::Withdraw { from: by, epoch, why };
+        stays(link, None, vec![withdraw, Effect::RecallOver { end }])
+    };
     match input {
         // The two ways a table is taken back, and there is no third (rule H8).
         Input::Released { worker, epoch: of } if (worker, of) == (by, epoch) => {
-            let why = match recalled {
-                true => TransferReason::Recalled { pid: by.pid },
-                false => TransferReason::Released { pid: by.pid },
+            let why = match recall {
+                Some(_) => TransferReason::Recalled { pid: by.pid },
+                None => TransferReason::Released { pid: by.pid },
             };
-            let (state, mut effects) = taken_back(by, epoch, why, recalled);
+            let (state, mut effects) = taken_back(by, epoch, why, recall);
             // It gave the table up: anybody else comes first.
             effects.push(Effect::PassOver { worker: by });
             (state, effects)
         }
         Input::Died { worker, how } if worker == by => {
-            taken_back(by, epoch, TransferReason::Died { pid: by.pid, how }, recalled)
+            taken_back(by, epoch, TransferReason::Died { pid: by.pid, how }, recall)
         }
-        Input::RecallWanted if recalled => stays(link, recalled, vec![]),
-        Input::RecallWanted => {
-            let recall = Effect::Recall { from: by, epoch };
-            stays(link, true, vec![recall, Effect::Arm { timer: Timer::Recall, epoch }])
+        Input::RecallWanted { recall: Recall { to: Some(to), .. } } if to == by => {
+            stays(link, recall, vec![Effect::RecallOver { end: RecallEnd::HeirGone }])
         }
-        Input::Elapsed { timer: Timer::Recall, epoch: of } if recalled && of == epoch => {
-            let withdraw =
-                Effect::Withdraw { from: by, epoch, why: "the recall was not answered in its time" };
-            stays(link, false, vec![withdraw, Effect::RecallOver { end: RecallEnd::Unanswered }])
+        Input::RecallWanted { recall: wanted } => match recall {
+            // For whom it was recalled first.
+            Some(Recall { to, force }) => {
+                stays(link, Some(Recall { to, force: force || wanted.force }), vec![])
+            }
+            None => {
+                let recall = Effect::Recall { from: by, epoch };
+                stays(link, Some(wanted), vec![recall, Effect::Arm { timer: Timer::Recall, epoch }])
+            }
+        },
+        Input::Elapsed { timer: Timer::Recall, epoch: of } if of == epoch => match recall {
+            None => stays(link, None, vec![]),
+            Some(Recall { force: false, .. }) => {
+                withdrawn(link, "the recall was not answered in its time", RecallEnd::Unanswered)
+            }
+            Some(Recall { force: true, .. }) => {
+                kill(by, epoch, recall, "it did not give up a table that was recalled by force")
+            }
+        },
+        // Whoever it was wanted for cannot take it.
+        Input::Died { worker, .. } | Input::Disconnected { worker }
+            if recall.is_some_and(|recall| recall.to == Some(worker)) =>
+        {
+            withdrawn(link, "whoever should have it next is gone", RecallEnd::HeirGone)
         }
         Input::Disconnected { worker } if worker == by && link == Link::Connected => {
-            stays(Link::Lost, recalled, vec![Effect::Arm { timer: Timer::Connection, epoch }])
+            stays(Link::Lost, recall, vec![Effect::Arm { timer: Timer::Connection, epoch }])
         }
         Input::Elapsed { timer: Timer::Connection, epoch: of } if of == epoch => match link {
-            Link::Connected => stays(link, recalled, vec![]),
-            Link::Lost => {
-                let why = "its connection closed while it owned a table";
-                let kill = Effect::Kill { worker: by, why };
-                let killed = Link::Killed { stuck: None };
-                stays(killed, recalled, vec![Effect::Arm { timer: Timer::Connection, epoch }, kill])
-            }
+            Link::Connected => stays(link, recall, vec![]),
+            Link::Lost => kill(by, epoch, recall, "its connection closed while it owned a table"),
             Link::Killed { stuck } => {
                 let stuck = stuck.or(Some("it has not been torn down since it was killed".to_owned()));
-                stays(Link::Killed { stuck }, recalled, vec![])
+                stays(Link::Killed { stuck }, recall, vec![])
             }
         },
         Input::NotKilled { why } if matches!(link, Link::Killed { .. }) => {
-            stays(Link::Killed { stuck: Some(why) }, recalled, vec![])
+            stays(Link::Killed { stuck: Some(why) }, recall, vec![])
         }
         Input::Wake
         | Input::Found { .. }
@@ -196,19 +217,34 @@ fn owned(owned: Owned, input: Input) -> Step {
                 Input::Accepted { worker, epoch: of } if (worker, of) == (by, epoch) => vec![],
                 _ => answer_stale(&input),
             };
-            stays(link, recalled, effects)
+            stays(link, recall, effects)
         }
     }
 }
 
-fn reclaiming(
+/// Kills an owner. The table waits for its death, and for what the kernel says then.
+fn kill(by: WorkerId, epoch: u64, recall: Option<Recall>, why: &'static str) -> Step {
+    let effects = vec![Effect::Arm { timer: Timer::Connection, epoch }, Effect::Kill { worker: by, why }];
+    (State::Owned { by, epoch, link: Link::Killed { stuck: None }, recall }, effects)
+}
+
+/// The parts of [`State::Reclaiming`] that stay, and the highest epoch there was.
+struct Reclaiming {
     from: Option<WorkerId>,
     epoch: u64,
     why: TransferReason,
-    reclaim: Reclaim,
-    input: Input,
-) -> Step {
-    let stays = |why, reclaim, effects| (State::Reclaiming { from, epoch, why, reclaim }, effects);
+    heir: Option<WorkerId>,
+    highest: u64,
+}
+
+fn reclaiming(table: Reclaiming, reclaim: Reclaim, input: Input) -> Step {
+    let Reclaiming { from, epoch, why, mut heir, highest } = table;
+    if let Input::Died { worker, .. } | Input::Disconnected { worker } = input
+        && heir == Some(worker)
+    {
+        heir = None;
+    }
+    let stays = |why, reclaim, effects| (State::Reclaiming { from, epoch, why, heir, reclaim }, effects);
     match (input, reclaim) {
         (Input::Unwritable, Reclaim::Proving { .. }) => {
             stays(why, Reclaim::Recovering, vec![Effect::Recover])
@@ -247,7 +283,10 @@ fn reclaiming(
             });
             stays(why, Reclaim::Proving { held_by, overdue: true }, vec![])
         }
-        (Input::Recovered, Reclaim::Recovering) => (State::Unowned { why }, vec![Effect::AskFindMe]),
+        (Input::Recovered, Reclaim::Recovering) => match heir {
+            Some(heir) => offer(heir, highest + 1, why),
+            None => (State::Unowned { why }, vec![Effect::AskFindMe]),
+        },
         (Input::Unrecoverable { why: wrong }, Reclaim::Recovering) => {
             stays(why, Reclaim::Broken { why: wrong }, vec![])
         }
@@ -257,7 +296,7 @@ fn reclaiming(
             | Input::Accepted { .. }
             | Input::Declined { .. }
             | Input::Released { .. }
-            | Input::RecallWanted
+            | Input::RecallWanted { .. }
             | Input::Died { .. }
             | Input::Disconnected { .. }
             | Input::Unwritable
@@ -274,18 +313,18 @@ fn reclaiming(
 }
 
 /// The owner's word or death has been noted.
-fn taken_back(by: WorkerId, epoch: u64, why: TransferReason, recalled: bool) -> Step {
-    let (state, mut effects) = reclaim(Some(by), epoch, why);
-    if recalled {
+fn taken_back(by: WorkerId, epoch: u64, why: TransferReason, recall: Option<Recall>) -> Step {
+    let (state, mut effects) = reclaim(Some(by), epoch, why, recall.and_then(|recall| recall.to));
+    if recall.is_some() {
         effects.push(Effect::RecallOver { end: RecallEnd::TakenBack });
     }
     (state, effects)
 }
 
-fn reclaim(from: Option<WorkerId>, epoch: u64, why: TransferReason) -> Step {
+fn reclaim(from: Option<WorkerId>, epoch: u64, why: TransferReason, heir: Option<WorkerId>) -> Step {
     let reclaim = Reclaim::Proving { held_by: None, overdue: false };
     let effects = vec![Effect::Arm { timer: Timer::Reclaim, epoch }, Effect::Prove];
-    (State::Reclaiming { from, epoch, why, reclaim }, effects)
+    (State::Reclaiming { from, epoch, why, heir, reclaim }, effects)
 }
 
 /// What the sender of something that does not fit the state is told; the state stays as it is.
@@ -297,7 +336,7 @@ fn answer_stale(input: &Input) -> Vec<Effect> {
         Input::Released { worker, epoch } => {
             vec![Effect::Fence { worker, epoch, why: STALE_OWNERSHIP }]
         }
-        Input::RecallWanted => vec![Effect::RecallOver { end: RecallEnd::NobodyOwns }],
+        Input::RecallWanted { .. } => vec![Effect::RecallOver { end: RecallEnd::NobodyOwns }],
         // Late, repeated, or about somebody else: nothing to say.
         Input::Wake
         | Input::Found { .. }
