@@ -274,8 +274,14 @@ fn words_out_of_a_few_are_checked() {
         "not a whole number with a unit",
         Some("250ms"),
     );
-    let later = "[[table]]\nid = \"t\"\ntype = \"ordered_set\"\nmax_bytes = \"1MiB\"\n";
-    one_mistake(later, (3, 8), "not there yet", Some("\"set\""));
+    for kind in ["set", "ordered_set", "bag", "duplicate_bag"] {
+        let text = format!("[[table]]\nid = \"t\"\ntype = \"{kind}\"\nmax_bytes = \"1MiB\"\n");
+        let config = Config::parse(&text, Path::new("/etc/h.toml")).unwrap();
+        assert_eq!(config.tables[0].kind.name(), kind);
+    }
+    let misspelt = "[[table]]\nid = \"t\"\ntype = \"orderd_set\"\nmax_bytes = \"1MiB\"\n";
+    one_mistake(misspelt, (3, 8), "one of", Some("\"ordered_set\""));
+    one_mistake(&table_with("snapshot_max_age = \"0s\""), (5, 20), "", None);
     one_mistake(&table_with("durability = \"interval\""), (5, 14), "interval", Some("every"));
     one_mistake(&table_with("durability = { mode = \"commit\", every = \"1s\" }"), (5, 41), "`every`", None);
     one_mistake(&table_with("access = \"public\""), (5, 10), "not there yet", Some("protected"));

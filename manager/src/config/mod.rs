@@ -110,6 +110,7 @@ mod tests {
         let (shown_table, bare_table) = (&shown.tables[0], &bare.tables[0]);
         assert_eq!(shown_table.durability, bare_table.durability);
         assert_eq!(shown_table.access, bare_table.access);
+        assert_eq!(shown_table.snapshot_max_age, bare_table.snapshot_max_age);
         let (Start::Child(shown_child), Start::Child(bare_child)) =
             (&shown.workers[0].start, &bare.workers[0].start)
         else {

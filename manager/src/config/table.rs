@@ -25,6 +25,8 @@ pub struct TableConfig {
     pub durability: Durability,
     /// Who maps it.
     pub access: Access,
+    /// How long a reader may hold a snapshot: then it is taken back, and what it held may be reused.
+    pub snapshot_max_age: Duration,
     /// Which users may be handed it, besides root and the manager's own.
     pub owner: Grant,
     /// Which users may read it, besides root, the manager's own and those that may own it.

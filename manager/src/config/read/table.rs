@@ -10,6 +10,9 @@ use std::time::Duration;
 /// How long a find-me command may run, where nothing is said.
 const DEFAULT_FIND_ME_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a snapshot may be held, where nothing is said.
+pub(crate) const DEFAULT_SNAPSHOT_MAX_AGE: Duration = Duration::from_secs(60);
+
 pub(super) fn table(mut section: Section<'_, '_>, cx: &mut Context<'_>) -> Option<TableConfig> {
     let id = section.required("id", "\"sales\"", cx, |value, cx| {
         let id = value::name(value, cx)?;
@@ -23,6 +26,7 @@ pub(super) fn table(mut section: Section<'_, '_>, cx: &mut Context<'_>) -> Optio
     let hydrate = section.optional("hydrate", cx, |value, cx| hydrate::hydrate(value, id.as_deref(), cx));
     let durability = section.optional("durability", cx, durability);
     let access = section.optional("access", cx, access);
+    let snapshot_max_age = section.optional("snapshot_max_age", cx, value::positive_duration);
     let owner = section.optional("owner", cx, grant);
     let readers = section.optional("readers", cx, grant);
     section.finish(cx);
@@ -35,18 +39,15 @@ pub(super) fn table(mut section: Section<'_, '_>, cx: &mut Context<'_>) -> Optio
         hydrate,
         durability: durability.unwrap_or(Durability::Memory),
         access: access.unwrap_or(Access::Protected),
+        snapshot_max_age: snapshot_max_age.unwrap_or(DEFAULT_SNAPSHOT_MAX_AGE),
         owner: owner.unwrap_or_default(),
         readers: readers.unwrap_or_default(),
     })
 }
 
 fn kind(value: Value<'_, '_>, cx: &mut Context<'_>) -> Option<Kind> {
-    if let Some(later @ ("ordered_set" | "bag" | "duplicate_bag")) = value.get().as_str() {
-        let message = format!("tables of type `{later}` are not there yet");
-        cx.report.add_with(value.span(), message, Some("\"set\" is".to_owned()));
-        return None;
-    }
-    value::one_of(value, &[("set", Kind::Set)], cx)
+    let kinds = [Kind::Set, Kind::OrderedSet, Kind::Bag, Kind::DuplicateBag];
+    value::one_of(value, &kinds.map(|kind| (kind.name(), kind)), cx)
 }
 
 fn max_bytes(value: Value<'_, '_>, cx: &mut Context<'_>) -> Option<u64> {
