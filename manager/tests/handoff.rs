@@ -3,7 +3,7 @@
 
 mod house;
 
-use house::{Actor, BY_NAME, House, config};
+use house::{Actor, BY_NAME, House, config, owner_that_wrote};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -15,14 +15,6 @@ fn actor() {
 fn owns_and_sees(worker: &mut Actor, key: &str) {
     worker.tell("accept");
     assert_eq!(worker.tell(&format!("get {key}")), key);
-}
-
-fn owner_that_wrote(house: &House, key: &str) -> Actor {
-    let mut owner = house.worker();
-    owner.tell("offered");
-    owner.tell("accept");
-    owner.tell(&format!("insert {key} {key}"));
-    owner
 }
 
 #[test]
@@ -181,8 +173,9 @@ fn a_recall_moves_the_table_to_the_standby() {
     assert_eq!(next.tell("offered"), "2");
     let took = start.elapsed();
     assert!(took < Duration::from_secs(1), "it took {took:?}");
-    assert!(matches!(client.hear(), Event::HandedOn { request: 1, .. }));
     owns_and_sees(&mut next, "a");
+    let Event::HandedOn { request: 1, owner: Some(now), .. } = client.hear() else { panic!("not handed on") };
+    assert_eq!(now.pid, next.pid());
 }
 
 #[test]

@@ -30,7 +30,7 @@ impl Person {
     }
 
     /// Root, and the user that the manager runs as, may do everything: they could in any case (rule H9).
-    fn is_ours(&self) -> bool {
+    pub(super) fn is_ours(&self) -> bool {
         self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()
     }
 }

@@ -3,6 +3,7 @@
 use super::ManagerError;
 use super::access::WorkerNames;
 use super::client::{self, Client, ClientId};
+use super::fullness::LOOK_EVERY;
 use super::notify::Supervision;
 use super::readiness;
 use super::start;
@@ -13,6 +14,7 @@ use crate::registry::{Candidate, RegistryWriter};
 use heirloom_protocol::message::{ChildStatus, Event, Refusal, Request};
 use heirloom_protocol::ownership::{Input, State, WorkerId};
 use heirloom_protocol::sys::{Connection, Credentials, Listener, Process};
+use heirloom_protocol::table::VerifyReport;
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ pub(super) enum Notice {
     Answered { table: usize, answer: Result<Option<Candidate>, FindMeError> },
     HoldersFound { table: usize, found: String },
     Hydrated { result: Result<(), ManagerError> },
+    Checked { table: usize, result: Result<VerifyReport, String> },
 }
 
 /// A worker, from its registration until it has no connection any more, and no table either.
@@ -82,6 +85,8 @@ pub(super) struct Control {
     pub(super) open: bool,
     pub(super) waiting_opens: Vec<WaitingOpen>,
     pub(super) started: Instant,
+    /// When the tables' memory is looked at next.
+    next_look: Instant,
     /// For the tasks of our own.
     pub(super) own: mpsc::UnboundedSender<Notice>,
     pub(super) supervision: Supervision,
@@ -137,6 +142,7 @@ impl Control {
             open: false,
             waiting_opens: Vec::new(),
             started: Instant::now(),
+            next_look: Instant::now(),
             own,
             supervision: Supervision::from_env(),
             said,
@@ -156,7 +162,7 @@ impl Control {
     ) -> Result<(), ManagerError> {
         tokio::pin!(stop);
         loop {
-            let deadline = self.tables.iter().filter_map(Table::next_deadline).min();
+            let deadline = self.next_deadline();
             tokio::select! {
                 biased;
                 Some(notice) = inputs.own.recv() => self.note(notice)?,
@@ -164,6 +170,20 @@ impl Control {
                 () = wait_until(deadline) => self.time_passes(),
                 Some(notice) = inputs.said.recv() => self.note(notice)?,
             }
+        }
+    }
+
+    /// When it next has to be looked at something.
+    fn next_deadline(&self) -> Instant {
+        self.tables.iter().filter_map(Table::next_deadline).fold(self.next_look, Instant::min)
+    }
+
+    fn expire_pins(&mut self, table: usize, now: Instant) {
+        let of = &mut self.tables[table];
+        let expired = of.claims.expire(&of.region, now);
+        if expired > 0 {
+            let max_age_ms = of.claims.max_age().as_millis() as u64;
+            tracing::warn!(table = &*of.id, expired, max_age_ms, "snapshots were held for too long");
         }
     }
 
@@ -182,6 +202,7 @@ impl Control {
                     holders.found = Some(found);
                 }
             }
+            Notice::Checked { table, result } => self.checked(table, result),
             Notice::Hydrated { result } => {
                 result?;
                 self.hydrated();
@@ -198,6 +219,14 @@ impl Control {
             }
             if self.tables[table].search.next_try().is_some_and(|at| at <= now) {
                 self.ask_again(table);
+            }
+            self.wishes_over(table, now);
+            self.expire_pins(table, now);
+        }
+        if self.next_look <= now {
+            self.next_look = now + LOOK_EVERY;
+            for table in &mut self.tables {
+                table.fullness.look(&table.id, &table.reader.info());
             }
         }
     }
@@ -241,6 +270,11 @@ impl Control {
         let Some(client) = self.clients.remove(&from) else { return };
         client.outbox.end();
         self.waiting_opens.retain(|open| open.client != from);
+        for table in &mut self.tables {
+            table.claims.gone(&table.region, from);
+            // A recall that the owner has been asked for goes on.
+            table.wishes.retain(|wish| wish.by != from || wish.pursued);
+        }
         let Some(id) = client.worker else { return };
         self.registry.remove(id);
         if let Some(worker) = self.workers.get_mut(&id) {
@@ -320,11 +354,9 @@ impl Control {
     }
 }
 
-async fn wait_until(deadline: Option<Instant>) {
-    match deadline {
-        // At once: a sleep may look at the clock only after a rest.
-        Some(deadline) if deadline <= Instant::now() => {}
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
+async fn wait_until(deadline: Instant) {
+    // At once where it is over: a sleep may look at the clock only after a rest.
+    if deadline > Instant::now() {
+        tokio::time::sleep_until(deadline.into()).await;
     }
 }

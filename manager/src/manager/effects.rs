@@ -6,8 +6,8 @@
 use super::clock::now_ns;
 use super::control::{Control, Notice, Worker};
 use super::story::Story;
-use heirloom_protocol::message::{Event, OfferedBequest, Refusal, TransferReason};
-use heirloom_protocol::ownership::{Effect, Input, Offer, RecallEnd, State, Timer, WorkerId};
+use heirloom_protocol::message::{Event, TransferReason};
+use heirloom_protocol::ownership::{Effect, Input, Offer, State, Timer, WorkerId};
 use heirloom_protocol::sys::{KillError, ProofError};
 use heirloom_protocol::table::{self, Recovery};
 use rustix::process::Signal;
@@ -33,6 +33,13 @@ impl Control {
             }
             for effect in effects {
                 inputs.extend(self.carry_out(table, effect));
+            }
+        }
+        if !self.tables[table].wishes.is_empty() {
+            self.pursue(table);
+            let of = &self.tables[table];
+            if matches!(of.ownership.state(), State::Unowned { .. }) && of.search.has_answered() {
+                self.nobody_takes_it(table);
             }
         }
         let now = &self.tables[table].ownership;
@@ -67,7 +74,8 @@ impl Control {
                 None
             }
             Effect::Recall { from, epoch } => {
-                let deadline_ms = self.times.recall_timeout.as_millis() as u64;
+                let time = self.tables[table].duration(Timer::Recall, &self.times);
+                let deadline_ms = time.as_millis() as u64;
                 let id = self.tables[table].id.to_string();
                 self.tell(from, &Event::Recalled { table: id.clone(), epoch, deadline_ms });
                 tracing::info!(table = id, epoch, worker = from.pid, "the owner is asked to release it");
@@ -93,10 +101,10 @@ impl Control {
 
     fn offer(&mut self, table: usize, to: WorkerId, epoch: u64, why: TransferReason) -> Option<Input> {
         let of = &mut self.tables[table];
-        let read_only = match of.segment.fresh_read_only() {
-            Ok(read_only) => read_only,
+        let (bequest, read_only) = match of.will() {
+            Ok(will) => will,
             Err(error) => {
-                tracing::error!(table = &*of.id, %error, "it cannot be offered");
+                tracing::error!(table = &*of.id, error, "it cannot be offered");
                 return Some(Input::Declined { worker: to, epoch });
             }
         };
@@ -106,10 +114,10 @@ impl Control {
             gift: of.gift.clone(),
             reason: why,
             expires_in_ms: of.duration(Timer::Offer, &self.times).as_millis() as u64,
-            bequest: OfferedBequest::InSegment,
+            bequest,
         };
         let Some(client) = self.client_of(to) else { return Some(Input::Disconnected { worker: to }) };
-        client.outbox.send(&event, Some(read_only));
+        client.outbox.send(&event, read_only);
         let of = &mut self.tables[table];
         of.story.offered();
         tracing::info!(table = &*of.id, epoch, worker = to.pid, "offered");
@@ -210,27 +218,8 @@ impl Control {
         of.search.granted(self.registry.passings_over());
         of.counts.handoffs += 1;
         of.last_handoff = Some(of.story.granted(&of.id, to, epoch, why));
+        self.wishes_granted(table, to);
         None
-    }
-
-    fn recall_over(&mut self, table: usize, end: RecallEnd) {
-        let refused = match end {
-            RecallEnd::TakenBack => None,
-            RecallEnd::Unanswered => Some("its owner did not release it in time, and keeps it"),
-            RecallEnd::NobodyOwns => Some("nobody owns it"),
-        };
-        let id = Arc::clone(&self.tables[table].id);
-        for (client, request) in std::mem::take(&mut self.tables[table].recalls) {
-            let event = match refused {
-                None => Event::HandedOn { request, owner: None, handoff: None },
-                Some(why) => Event::Refused {
-                    request: Some(request),
-                    why: Refusal::NotNow,
-                    message: format!("table `{id}` is not taken back: {why}"),
-                },
-            };
-            self.send(client, &event);
-        }
     }
 
     /// Kills a worker, and the process group that it leads: its children may hold what it held.

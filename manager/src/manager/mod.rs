@@ -13,13 +13,16 @@
 //! blocks has a thread of its own: hydration, find-me, and looking through /proc for who holds a table.
 
 mod access;
+mod claims;
 mod client;
 mod clock;
 mod control;
 mod effects;
 mod error;
+mod fullness;
 mod notify;
 mod readiness;
+mod recalls;
 mod requests;
 mod search;
 mod start;

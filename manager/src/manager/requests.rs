@@ -1,12 +1,15 @@
 //! What clients say, and what they are answered.
 
 use super::access::NotRegistered;
+use super::claims::NotPinned;
 use super::client::{ClientId, MAX_UNREAD_DESCRIPTORS};
-use super::control::{Control, WaitingOpen, Worker};
+use super::control::{Control, Notice, WaitingOpen, Worker};
+use super::recalls::Wish;
 use super::status;
-use heirloom_protocol::message::{Event, MAX_NAME_BYTES, PROTOCOL_VERSION, Refusal, Request};
-use heirloom_protocol::ownership::{Input, WorkerId};
-use heirloom_protocol::sys::Credentials;
+use heirloom_protocol::message::{Event, LOADER, MAX_NAME_BYTES, PROTOCOL_VERSION, Refusal, Request};
+use heirloom_protocol::ownership::{Input, State, WorkerId};
+use heirloom_protocol::sys::{Credentials, limits};
+use heirloom_protocol::table::{self, Pin, PinError, VerifyReport};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -88,8 +91,37 @@ impl Control {
                 self.open_table(from, request, &table);
                 Ok(())
             }
-            Request::Recall { request, table, .. } => {
-                self.recall(from, request, &table).map_err(|no| no.to(request))
+            Request::Recall { request, table, to, force, deadline_ms } => {
+                let until = Wish::until(deadline_ms, self.times.recall_timeout);
+                let passings_over = self.registry.passings_over();
+                let wish = Wish { by: from, request, to, force, until, passings_over, pursued: false };
+                self.recall(&table, wish).map_err(|no| no.to(request))
+            }
+            Request::Pin { request, table } => self.pin(from, request, &table).map_err(|no| no.to(request)),
+            Request::Unpin { table, slot, version } => {
+                let of = self.find(&table)?;
+                let of = &mut self.tables[of];
+                of.claims.unpin(&of.region, from, Pin::from_parts(slot, version));
+                Ok(())
+            }
+            Request::Follow { request, table } => {
+                self.follow(from, &table).map_err(|no| no.to(request))?;
+                self.send(from, &Event::Done { request });
+                Ok(())
+            }
+            Request::Unfollow { table } => {
+                let of = self.find(&table)?;
+                let of = &mut self.tables[of];
+                of.claims.unfollow(&of.region, from);
+                Ok(())
+            }
+            Request::SetLimit { request, table, max_bytes } => {
+                self.set_limit(from, &table, max_bytes).map_err(|no| no.to(request))?;
+                self.send(from, &Event::Done { request });
+                Ok(())
+            }
+            Request::Verify { request, table } => {
+                self.check(from, request, &table).map_err(|no| no.to(request))
             }
             Request::Status { request } => {
                 self.send_status(from, request);
@@ -145,7 +177,8 @@ impl Control {
                 format!("a name of more than {MAX_NAME_BYTES} bytes"),
             ));
         }
-        self.names.check(name, &client.person).map_err(|why| match why {
+        let known = if name == LOADER { Ok(()) } else { self.names.check(name, &client.person) };
+        known.map_err(|why| match why {
             NotRegistered::Unknown => No::because(
                 Refusal::UnknownWorker,
                 format!("there is no [[worker]] `{name}` in the configuration"),
@@ -205,6 +238,7 @@ impl Control {
         for table in 0..self.tables.len() {
             if worker.heirs.contains_key(&self.tables[table].id) {
                 self.feed(table, Input::Wake);
+                self.pursue(table);
             }
         }
     }
@@ -221,20 +255,135 @@ impl Control {
         Ok(())
     }
 
-    fn recall(&mut self, from: ClientId, request: u32, table: &str) -> Result<(), No> {
+    fn recall(&mut self, table: &str, wish: Wish) -> Result<(), No> {
         let table = self.find(table)?;
-        let (of, client) = (&mut self.tables[table], &self.clients[&from]);
-        if !of.owners.admits(&client.person) {
-            let message = format!("user {} may not recall table `{}`", client.person.uid(), of.id);
-            return Err(No::because(Refusal::NotPermitted, message));
-        }
-        if of.recalls.len() >= MAX_WAITING_REQUESTS {
+        self.may_own(wish.by, table, "recall")?;
+        let of = &mut self.tables[table];
+        if of.wishes.len() >= MAX_WAITING_REQUESTS {
             let message = format!("table `{}` is being recalled by many already", of.id);
             return Err(No::because(Refusal::TooMany, message));
         }
-        of.recalls.push((from, request));
-        self.feed(table, Input::RecallWanted);
+        let others = of.wishes.iter().find_map(|other| other.to.as_ref().filter(|_| other.to != wish.to));
+        if let (Some(other), Some(_)) = (others, &wish.to) {
+            let message = format!("table `{}` is being handed on to `{other}`: wait for that", of.id);
+            return Err(No::because(Refusal::NotNow, message));
+        }
+        if wish.to.is_none() && matches!(of.ownership.state(), State::Unowned { .. }) {
+            let message = format!("table `{}` is not handed on: nobody owns it", of.id);
+            return Err(No::because(Refusal::NotNow, message));
+        }
+        of.wishes.push(wish);
+        self.pursue(table);
         Ok(())
+    }
+
+    fn may_own(&self, from: ClientId, table: usize, what: &str) -> Result<(), No> {
+        let (of, client) = (&self.tables[table], &self.clients[&from]);
+        if !of.owners.admits(&client.person) {
+            let message = format!("user {} may not {what} table `{}`", client.person.uid(), of.id);
+            return Err(No::because(Refusal::NotPermitted, message));
+        }
+        Ok(())
+    }
+
+    fn pin(&mut self, from: ClientId, request: u32, table: &str) -> Result<(), No> {
+        let of = self.find(table)?;
+        self.may_open(from, of)?;
+        self.is_open(of)?;
+        let of = &mut self.tables[of];
+        let pin = of.claims.pin(&of.region, from).map_err(|error| {
+            let why = match error {
+                NotPinned::TooManyOfOne | NotPinned::Engine(PinError::TooMany) => Refusal::TooMany,
+                NotPinned::Engine(_) => Refusal::NotNow,
+            };
+            No::because(why, format!("table `{}`: {error}", of.id))
+        })?;
+        let table = table.to_owned();
+        self.send(from, &Event::Pinned { request, table, slot: pin.slot(), version: pin.version() });
+        Ok(())
+    }
+
+    fn follow(&mut self, from: ClientId, table: &str) -> Result<(), No> {
+        let of = self.find(table)?;
+        self.may_open(from, of)?;
+        let of = &mut self.tables[of];
+        if of.claims.followers() >= MAX_WAITING_REQUESTS {
+            let message = format!("table `{}` is followed by many already", of.id);
+            return Err(No::because(Refusal::TooMany, message));
+        }
+        of.claims.follow(&of.region, from);
+        Ok(())
+    }
+
+    /// An operator's: the memory is the manager's.
+    fn set_limit(&mut self, from: ClientId, table: &str, max_bytes: u64) -> Result<(), No> {
+        let number = self.find(table)?;
+        if !self.clients[&from].person.is_ours() {
+            let message = "only root and the manager's own user change a table's limit";
+            return Err(No::because(Refusal::NotPermitted, message));
+        }
+        let others = self.tables.iter().enumerate().filter(|(other, _)| *other != number);
+        let others: u64 = others.map(|(_, other)| other.reader.info().max_bytes).fold(0, u64::saturating_add);
+        let limit = limits::memory_limit();
+        if others.saturating_add(max_bytes) > limit.bytes {
+            let message =
+                format!("all tables could take {} bytes then, and {}", others + max_bytes, limit.limit);
+            return Err(No::because(Refusal::TooMany, message));
+        }
+        let of = &mut self.tables[number];
+        table::set_limit(&of.region, max_bytes)
+            .map_err(|error| No::because(Refusal::NotNow, format!("table `{}`: {error}", of.id)))?;
+        tracing::info!(table = &*of.id, max_bytes, "the limit has been changed");
+        of.fullness.look(&of.id, &of.reader.info());
+        Ok(())
+    }
+
+    /// Has a table checked, on a thread: that takes as long as the table is large.
+    fn check(&mut self, from: ClientId, request: u32, table: &str) -> Result<(), No> {
+        let number = self.find(table)?;
+        self.may_own(from, number, "verify")?;
+        self.is_open(number)?;
+        let of = &mut self.tables[number];
+        let (id, busy) = (&of.id, of.check.is_some());
+        let why = match of.ownership.state() {
+            State::Unowned { .. } if !busy => None,
+            State::Unowned { .. } => Some("it is being checked for somebody else"),
+            _ => Some("it has an owner, who alone can check it: recall it first, or let its owner do so"),
+        };
+        if let Some(why) = why {
+            return Err(No::because(Refusal::NotNow, format!("table `{id}` is not checked: {why}")));
+        }
+        of.check = Some((from, request));
+        let (region, notices) = (Arc::clone(&of.region), self.own.clone());
+        tokio::task::spawn_blocking(move || {
+            let result = table::verify(&region).map_err(|error| error.to_string());
+            // The control task is gone only when the manager ends.
+            let _ = notices.send(Notice::Checked { table: number, result });
+        });
+        Ok(())
+    }
+
+    /// The check of a table has ended: it may be offered again.
+    pub(super) fn checked(&mut self, table: usize, result: Result<VerifyReport, String>) {
+        let of = &mut self.tables[table];
+        let Some((client, request)) = of.check.take() else { return };
+        let info = of.reader.info();
+        let (version, entries, wrong) = match result {
+            Ok(report) => (report.version, report.entries, None),
+            Err(wrong) => (info.version, info.entries, Some(wrong)),
+        };
+        self.send(client, &Event::Verified { request, version, entries, wrong });
+        self.feed(table, Input::Wake);
+    }
+
+    fn is_open(&self, table: usize) -> Result<(), No> {
+        match self.open {
+            true => Ok(()),
+            false => {
+                let message = format!("table `{}` is being hydrated", self.tables[table].id);
+                Err(No::because(Refusal::NotNow, message))
+            }
+        }
     }
 
     /// Answers [`Request::Open`]; whoever it is answered late for may be gone.
@@ -258,7 +407,7 @@ impl Control {
         let of = &self.tables[table];
         let id = &of.id;
         if of.private {
-            let message = format!("table `{id}` is private: its owner alone may have it");
+            let message = format!("table `{id}` is private: its owner alone reads it");
             return Err(No::because(Refusal::NotPermitted, message));
         }
         if !of.readers.admits(&client.person) && !of.owners.admits(&client.person) {

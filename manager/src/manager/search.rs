@@ -39,6 +39,11 @@ impl Search {
         }
     }
 
+    /// Whether it has said by now what there is to say: it is asked on the spot, or never.
+    pub(super) fn has_answered(&self) -> bool {
+        self.find_me.as_ref().is_none_or(|find_me| find_me.is_immediate())
+    }
+
     pub(super) fn next_try(&self) -> Option<Instant> {
         self.next
     }
@@ -63,8 +68,12 @@ impl Search {
 }
 
 impl Control {
-    /// What the machine wants: ask now, unless the last one to have it just came to nothing and there is nobody else to try.
+    /// What the machine wants: whoever it was taken back for, and where that one is gone, the next of its name. Else ask
+    /// now, unless the last one to have it just came to nothing and there is nobody else to try.
     pub(super) fn ask_find_me(&mut self, table: usize) -> Option<Input> {
+        if let Some(worker) = self.wished_heir(table) {
+            return Some(Input::Found { worker });
+        }
         let search = &mut self.tables[table].search;
         let passed_over = std::mem::take(&mut search.passed_over);
         let granted_at = search.passings_over;
@@ -84,12 +93,11 @@ impl Control {
     }
 
     fn ask_at_its_pace(&mut self, table: usize, urgent: bool) -> Option<Input> {
-        let search = &mut self.tables[table].search;
-        let find_me = search.find_me.clone()?;
-        if !self.open {
+        let find_me = self.tables[table].search.find_me.clone()?;
+        if !self.open || self.tables[table].check.is_some() {
             return None;
         }
-        let now = Instant::now();
+        let (search, now) = (&mut self.tables[table].search, Instant::now());
         let at = search.pace.next_try(now, urgent);
         if at > now {
             search.next = Some(search.next.map_or(at, |next| next.min(at)));

@@ -2,8 +2,10 @@
 
 use super::ManagerError;
 use super::access::Allowed;
+use super::claims::Claims;
 use super::client::MAX_UNREAD_DESCRIPTORS;
 use super::control::Notice;
+use super::fullness::Fullness;
 use super::search::Search;
 use super::story::Story;
 use super::table::{Counts, Holders, Table, Timers};
@@ -95,7 +97,10 @@ pub(super) fn create(config: &TableConfig, find_me: Option<Arc<dyn FindMe>>) -> 
         write_handle: None,
         story: Story::default(),
         last_handoff: None,
-        recalls: Vec::new(),
+        wishes: Vec::new(),
+        claims: Claims::new(config.snapshot_max_age),
+        fullness: Fullness::default(),
+        check: None,
         counts: Counts::default(),
     })
 }

@@ -18,6 +18,7 @@ pub(super) fn of(control: &Control) -> Status {
 
 fn of_table(control: &Control, table: &Table) -> TableStatus {
     let info = table.reader.info();
+    let held = heirloom_protocol::table::held(&table.region);
     // A killed owner is the owner until the table is taken back.
     let owner = table.ownership.owner().map(|id| OwnerStatus {
         name: control.workers.get(&id).map(|worker| worker.name.to_string()).unwrap_or_default(),
@@ -38,8 +39,14 @@ fn of_table(control: &Control, table: &Table) -> TableStatus {
         recoveries: table.counts.recoveries,
         recovered_mid_commit: table.counts.recovered_mid_commit,
         last_handoff: table.last_handoff.clone(),
+        nearly_full: table.fullness.is_nearly_full(),
         access: if table.private { "private" } else { "protected" }.to_owned(),
-        ..TableStatus::default()
+        pins: held.pins,
+        oldest_pin_version: held.oldest,
+        oldest_pin_age_ms: table.claims.oldest_age().map(|age| age.as_millis() as u64),
+        held_entries: held.entries,
+        held_bytes: held.bytes,
+        followers: table.claims.followers() as u64,
     }
 }
 

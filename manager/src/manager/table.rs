@@ -1,11 +1,14 @@
 //! One table as the manager has it: its memory, who may have it, and where it is.
 
 use super::access::Allowed;
+use super::claims::Claims;
 use super::client::ClientId;
+use super::fullness::Fullness;
+use super::recalls::Wish;
 use super::search::Search;
 use super::story::Story;
 use crate::config::ManagerConfig;
-use heirloom_protocol::message::HandoffStatus;
+use heirloom_protocol::message::{HandoffStatus, MAX_OFFERED_BEQUEST_BYTES, OfferedBequest};
 use heirloom_protocol::ownership::{Ownership, Timer};
 use heirloom_protocol::region::MappedRegion;
 use heirloom_protocol::sys::Segment;
@@ -36,8 +39,13 @@ pub(super) struct Table {
     pub(super) write_handle: Option<OwnedFd>,
     pub(super) story: Story,
     pub(super) last_handoff: Option<HandoffStatus>,
-    /// Who wants it back from its owner, and the numbers of their requests.
-    pub(super) recalls: Vec<(ClientId, u32)>,
+    /// Who wants it handed on.
+    pub(super) wishes: Vec<Wish>,
+    /// Its pins and followers.
+    pub(super) claims: Claims,
+    pub(super) fullness: Fullness,
+    /// Who wants it checked, while that is done: nobody is offered it then.
+    pub(super) check: Option<(ClientId, u32)>,
     pub(super) counts: Counts,
 }
 
@@ -83,11 +91,32 @@ impl Timers {
 }
 
 impl Table {
+    /// What an offer says of the bequest. A private table is mapped by its owner alone, so a candidate gets no
+    /// descriptor of it: it might keep that, and decline.
+    pub(super) fn will(&self) -> Result<(OfferedBequest, Option<OwnedFd>), String> {
+        if !self.private {
+            let read_only = self.segment.fresh_read_only().map_err(|error| error.to_string())?;
+            return Ok((OfferedBequest::InSegment, Some(read_only)));
+        }
+        let bequest = self.reader.bequest().map_err(|error| error.to_string())?;
+        let will = match bequest {
+            Some(bequest) if bequest.len() > MAX_OFFERED_BEQUEST_BYTES => {
+                OfferedBequest::TooLong { bytes: bequest.len() as u64 }
+            }
+            bequest => OfferedBequest::Here(bequest),
+        };
+        Ok((will, None))
+    }
+
     /// How long such a timer runs.
     pub(super) fn duration(&self, timer: Timer, times: &ManagerConfig) -> Duration {
         match timer {
             Timer::Offer => times.offer_timeout,
-            Timer::Recall => times.recall_timeout,
+            // That of the wish which it is for, the first to end.
+            Timer::Recall => {
+                let pursued = self.wishes.iter().filter(|wish| wish.pursued).map(|wish| wish.until).min();
+                pursued.map_or(times.recall_timeout, |until| until.saturating_duration_since(Instant::now()))
+            }
             Timer::Connection | Timer::Reclaim => times.grace,
             // 1, 2, 4 .. 64 ms: what delays the end of a mapping by some milliseconds costs no more than that again.
             Timer::ProveAgain => Duration::from_millis(1 << self.holders.refusals.saturating_sub(1).min(6)),
@@ -96,7 +125,9 @@ impl Table {
 
     /// When it next wants to be looked at.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.timers.next().into_iter().chain(self.search.next_try()).min()
+        let due =
+            [self.timers.next(), self.search.next_try(), self.claims.next_expiry(), self.next_wish_over()];
+        due.into_iter().flatten().min()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who could be given a table now.
 
 use super::{Registry, Worker};
+use heirloom_protocol::message::LOADER;
 use heirloom_protocol::ownership::WorkerId;
 use std::sync::Arc;
 
@@ -43,6 +44,10 @@ impl Candidates {
     pub(super) fn of(registry: &Registry, table: &str) -> Self {
         let rank = |worker: &Worker| {
             let (ready, heir) = (worker.ready?, worker.heirs.get(table)?);
+            // It comes for one table, which it has asked for by a recall.
+            if &*worker.name == LOADER {
+                return None;
+            }
             Some((
                 (heir.passed_over, ready),
                 Candidate { id: worker.id, name: Arc::clone(&worker.name), passed_over: heir.passed_over },

@@ -3,7 +3,7 @@
 //! Each test file that uses it has a test `actor` that calls [`act`]; without a director it does nothing.
 
 use super::{Client, PATIENCE};
-use heirloom_protocol::message::{Event, Request};
+use heirloom_protocol::message::{Event, OfferedBequest, Request};
 use heirloom_protocol::region::MappedRegion;
 use heirloom_protocol::sys::{Connection, Process};
 use heirloom_protocol::table::{TableReader, TableWriter};
@@ -164,6 +164,15 @@ impl Role {
                 client.say(&Request::Ready);
                 self.client = Some(client);
             }
+            ["connect"] => self.client = Some(Client::greeted(Path::new(&std::env::var_os(SOCKET).unwrap()))),
+            ["pin", table] => {
+                self.client().say(&Request::Pin { request: 1, table: (*table).to_owned() });
+                return self.play(&["hear"]);
+            }
+            ["follow", table] => {
+                self.client().say(&Request::Follow { request: 1, table: (*table).to_owned() });
+                return self.play(&["hear"]);
+            }
             ["heir", table] => {
                 self.client().say(&Request::Heir { table: (*table).to_owned() });
                 return self.play(&["hear"]);
@@ -179,6 +188,20 @@ impl Role {
                     return epoch.to_string();
                 }
                 other => panic!("not an offer: {other:?}"),
+            },
+            // Without a descriptor, and with that bequest, or one so long.
+            ["private_offered", left] => match self.client().hear_all().unwrap() {
+                (Event::Offered { epoch, bequest, .. }, None) => {
+                    self.epoch = epoch;
+                    let expected = match (*left, left.parse()) {
+                        ("none", _) => OfferedBequest::Here(None),
+                        (_, Ok(bytes)) => OfferedBequest::TooLong { bytes },
+                        (left, Err(_)) => OfferedBequest::Here(Some(left.as_bytes().to_vec())),
+                    };
+                    assert_eq!(bequest, expected);
+                    return epoch.to_string();
+                }
+                other => panic!("not a private offer: {other:?}"),
             },
             ["accept"] => {
                 self.play(&["accept_only"]);
@@ -204,6 +227,17 @@ impl Role {
             ["insert", key, value] => {
                 let writer = self.writer.as_mut().unwrap();
                 writer.insert(key.as_bytes(), value.as_bytes()).unwrap();
+            }
+            ["bequeath", bequest] => self.writer.as_mut().unwrap().bequeath(bequest.as_bytes()).unwrap(),
+            ["bequeath_bytes", bytes] => {
+                let bequest = vec![1; bytes.parse().unwrap()];
+                self.writer.as_mut().unwrap().bequeath(&bequest).unwrap();
+            }
+            // Until there is no room any more; what the engine says then.
+            ["fill"] => {
+                let writer = self.writer.as_mut().unwrap();
+                let full = (0_u64..).find_map(|key| writer.insert(&key.to_le_bytes(), &[7; 1000]).err());
+                return format!("{:?}", full.unwrap());
             }
             ["get", key] => {
                 let reader: &TableReader<_> = self.writer.as_ref().unwrap().reader();

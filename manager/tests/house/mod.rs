@@ -50,6 +50,15 @@ pub fn recall(request: u32) -> Request {
 
 pub const BY_NAME: &str = "find_me = { name = \"w\" }";
 
+/// The owner of `sales`, which has one entry by now.
+pub fn owner_that_wrote(house: &House, key: &str) -> Actor {
+    let mut owner = house.worker();
+    owner.tell("offered");
+    owner.tell("accept");
+    owner.tell(&format!("insert {key} {key}"));
+    owner
+}
+
 impl House {
     pub fn start(config: &str) -> Self {
         Self::start_with(config, None::<fn(&_) -> _>)

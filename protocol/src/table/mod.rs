@@ -20,6 +20,7 @@
 //! | `space` | blocks: queues, runs, the limit, the horizon |
 //! | `growth`, `reclaim` | housekeeping in commits of its own |
 //! | `changes` | the change ring: which keys the commits changed |
+//! | `terms` | what the manager may change while the table lives |
 //! | `verify` | the check of everything below |
 //!
 //! # Invariants
@@ -69,6 +70,7 @@ mod scan;
 mod snapshot;
 mod space;
 mod stage;
+mod terms;
 mod transaction;
 mod verify;
 mod versions;
@@ -85,6 +87,7 @@ pub use reader::TableReader;
 pub use recovery::{Recovery, is_mid_commit, recover};
 pub use scan::Visit;
 pub use snapshot::TableSnapshot;
+pub use terms::{LimitError, is_followed, set_followed, set_limit};
 pub use transaction::Transaction;
 pub use verify::{VerifyReport, verify};
 pub use writer::TableWriter;
