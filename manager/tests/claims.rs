@@ -29,6 +29,8 @@ fn pin(client: &Client) -> Pin {
 fn holder(house: &House) -> Actor {
     let mut actor = house.actor();
     actor.tell("connect");
+    // Answered once the tables are hydrated.
+    assert!(actor.tell("open sales").starts_with("Opened"));
     let pinned = actor.tell("pin sales");
     assert!(pinned.starts_with("Pinned"), "{pinned}");
     actor
@@ -89,6 +91,7 @@ fn the_pins_of_a_killed_reader_are_given_back() {
 fn there_are_64_pins_and_half_of_them_for_one() {
     let house = House::start(&config(BY_NAME, ""));
     let clients = [house.client(), house.client(), house.client()];
+    clients[0].open("sales");
     let again = |client: &Client| client.say(&Request::Pin { request: 1, table: sales() });
     for client in &clients[..2] {
         for _ in 0..32 {
@@ -202,6 +205,7 @@ fn a_limit_is_raised_while_the_owner_waits_for_room() {
 fn an_unowned_table_is_checked_and_an_owned_one_is_not() {
     let house = House::start(&config(BY_NAME, ""));
     let client = house.client();
+    client.open("sales");
     let verify = || client.say(&Request::Verify { request: 4, table: sales() });
     let mut owner = owner_that_wrote(&house, "a");
     verify();
