@@ -259,9 +259,36 @@ fn write_extensions<R: Region>(region: &R, mut at: u64, flags: u64, new: &NewEnt
     }
 }
 
-/// Word 0 of an overflow bucket's block.
-pub(super) fn overflow_header(begin: u64) -> u64 {
-    begin << 12 | NODE << 8
+/// Which part of an index a block is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NodeKind {
+    /// An overflow bucket of the hash index.
+    Overflow = 0,
+    /// A leaf of the ordered index.
+    Leaf = 1,
+    /// An inner node of it.
+    Inner = 2,
+    /// The bytes of a long separator.
+    Separator = 3,
+}
+
+impl NodeKind {
+    /// Word 0 of such a block.
+    pub(super) fn header(self, begin: u64) -> u64 {
+        begin << 12 | (NODE | self as u64) << 8
+    }
+
+    /// Whether a block with that word 0 is such a one.
+    #[inline(always)]
+    pub(super) fn is_of(self, word: u64) -> bool {
+        word & 0xfff == (NODE | self as u64) << 8
+    }
+}
+
+/// The version in word 0 of any block.
+#[inline]
+pub(super) fn begin_of(word: u64) -> u64 {
+    word >> 12
 }
 
 /// Word 1 of an entry, with the version that removes it.

@@ -57,6 +57,22 @@ pub enum WriteError {
     /// The key is longer than [`MAX_KEY_BYTES`].
     #[error("a key of {0} bytes is too long; the limit is {MAX_KEY_BYTES}")]
     KeyTooLong(usize),
+    /// The key is too long for a bag, which keeps more with it.
+    #[error(
+        "a key of {key_bytes} bytes is too long for a bag: with its zero bytes doubled and what tells its values apart \
+         it has {index_bytes}; the limit is {MAX_KEY_BYTES}"
+    )]
+    BagKeyTooLong {
+        /// Bytes of the key.
+        key_bytes: usize,
+        /// Bytes of what the index would have for it.
+        index_bytes: usize,
+    },
+    /// The write changes the one value of a key, and in a bag a key can have several.
+    #[error(
+        "a key of a bag can have several values: use insert, remove_value and values, or make the table an ordered_set"
+    )]
+    SeveralValues,
     /// The value or bequest is longer than [`MAX_VALUE_BYTES`].
     #[error("a value of {0} bytes is too long; the limit is {MAX_VALUE_BYTES}")]
     ValueTooLong(usize),

@@ -72,6 +72,9 @@ impl<R: Region> TableWriter<R> {
     /// Takes one step towards the right number of buckets; false where none is due, or none is possible now.
     #[inline]
     pub(super) fn adjust_index(&mut self) -> bool {
+        if self.is_ordered() {
+            return self.tend_tree();
+        }
         let slots = u64::from(self.counts().slots);
         let Ok(root) = self.root() else { return false };
         let buckets = u64::from(root.buckets);
@@ -186,18 +189,24 @@ impl<R: Region> TableWriter<R> {
 
     /// The hash of an entry's key.
     pub(super) fn hash_of(&mut self, unit: Unit) -> Result<u64, WriteError> {
-        let (region, layout) = (self.reader.region(), self.reader.layout());
-        let block = layout.block(unit);
-        if let Some(hash) = entry::kept_hash(region, block) {
+        let block = self.reader.layout().block(unit);
+        if let Some(hash) = entry::kept_hash(self.reader.region(), block) {
             return Ok(hash);
         }
+        self.read_key(unit)?;
+        Ok(self.reader.layout().hash(&self.key_buffer))
+    }
+
+    /// Reads the key of an entry into the buffer for that.
+    pub(super) fn read_key(&mut self, unit: Unit) -> Result<(), WriteError> {
+        let (region, block) = (self.reader.region(), self.reader.layout().block(unit));
         let entry = Entry::read(region, block)
             .ok_or_else(|| WriteError::Corrupt("a slot points to what is no entry".into()))?;
         self.key_buffer.clear();
         if !region.copy_out(entry.key_at(block), entry.key_bytes, &mut self.key_buffer) {
             return Err(WriteError::Corrupt("a key ends outside the segment".into()));
         }
-        Ok(layout.hash(&self.key_buffer))
+        Ok(())
     }
 
     /// A main bucket with these contents, and prepared overflow buckets for what does not fit.

@@ -79,7 +79,7 @@ pub(super) const HELD: u64 = 512;
 pub(super) const HELD_SIZE: u64 = 513;
 /// The root node of the ordered index.
 pub(super) const TREE: u64 = 514;
-/// Number of nodes of the ordered index.
+/// Leaves of the ordered index in the lower half, inner nodes in the upper.
 pub(super) const TREE_NODES: u64 = 515;
 /// The entry that holds the table's schema.
 pub(super) const SCHEMA: u64 = 516;
@@ -382,5 +382,24 @@ impl Counts {
     #[inline]
     pub(super) fn to_word(self) -> u64 {
         u64::from(self.entries) | u64::from(self.slots) << 32
+    }
+}
+
+/// The nodes of the ordered index in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TreeNodes {
+    pub(super) leaves: u32,
+    pub(super) inners: u32,
+}
+
+impl TreeNodes {
+    #[inline]
+    pub(super) fn from_word(word: u64) -> Self {
+        Self { leaves: word as u32, inners: (word >> 32) as u32 }
+    }
+
+    #[inline]
+    pub(super) fn to_word(self) -> u64 {
+        u64::from(self.leaves) | u64::from(self.inners) << 32
     }
 }

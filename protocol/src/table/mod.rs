@@ -39,10 +39,11 @@
 //!
 //! Where `committed == applied` (what [`verify`] checks, number by number, as its errors say):
 //!
-//! 5. Each used slot points to an entry whose key hashes to that bucket and tag; no key has two slots; the versions of the
-//!    entry are not above `applied`.
+//! 5. Each used slot points to an entry whose key hashes to that bucket and tag, or lies between the separators beside that
+//!    leaf, in its order; no key has two slots; the versions of the entry are not above `applied`.
 //! 6. The counts are the numbers of slots in use, and of those whose entries are not removed.
-//! 7. Every block of every run is exactly one of: a slot's entry (removed or not), an overflow bucket of one chain, the bequest, in the
+//! 7. Every block of every run is exactly one of: a slot's entry (removed or not), an overflow bucket of one chain, a node or
+//!    a long separator of the tree, the bequest, in the
 //!    queue of its class, superseded among the removed ones, or fresh.
 //! 8. A removed entry that a slot points to is among the removed ones exactly once.
 //! 9. Runs follow each other without a gap from span 1 to `next span`; each class's fresh memory lies in one of its runs.
@@ -125,6 +126,12 @@ impl Kind {
     #[must_use]
     pub fn is_ordered(self) -> bool {
         self != Self::Set
+    }
+
+    /// Whether a key may have several values.
+    #[must_use]
+    pub fn is_bag(self) -> bool {
+        matches!(self, Self::Bag | Self::DuplicateBag)
     }
 }
 

@@ -4,6 +4,8 @@
 //! about it. On a writer that is one commit, found once; in a transaction it sees the transaction's own writes.
 //!
 //! What changes a value in place (everything here) keeps the entry's deadline; an insert sets all anew.
+//!
+//! In a bag there is no such thing as the value of a key: all of it is refused there ([`WriteError::SeveralValues`]).
 
 use super::entry::Attributes;
 use super::error::WriteError;
@@ -270,6 +272,9 @@ impl<R: Region> Modify for TableWriter<R> {
         key: &[u8],
         decide: impl FnOnce(Option<Current<'_>>, &mut Vec<u8>) -> (Change, T),
     ) -> Result<T, WriteError> {
+        if self.reader.layout().kind.is_bag() {
+            return Err(WriteError::SeveralValues);
+        }
         check_lengths(key, &[])?;
         self.begin()?;
         let hash = self.reader.layout().hash(key);

@@ -69,7 +69,7 @@ struct Copied {
 
 /// An undisturbed look at a key.
 pub(super) struct Located {
-    horizon: u64,
+    pub(super) horizon: u64,
     /// The first word of its entry's block, and the entry.
     pub(super) entry: Option<(u64, Entry)>,
 }
@@ -110,7 +110,7 @@ impl<R: Region> TableReader<R> {
         &self.region
     }
 
-    /// The value of a key.
+    /// The value of a key; in a bag, its first.
     ///
     /// # Errors
     /// [`ReadError::Corrupt`] where the table's bytes contradict each other.
@@ -135,6 +135,9 @@ impl<R: Region> TableReader<R> {
     /// As for [`TableReader::get`].
     #[inline]
     pub fn read_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Attributes>, ReadError> {
+        if self.layout.kind.is_ordered() {
+            return self.read_in_order(key, value);
+        }
         let start = value.len();
         let hash = self.layout.hash(key);
         let horizon = self.region.load(HORIZON);
@@ -194,6 +197,9 @@ impl<R: Region> TableReader<R> {
     /// Finds the entry of a key, undisturbed: where it returns one, that was the key's entry as of then, with that
     /// header, at `horizon`. Its value is still to be copied, and to be checked.
     pub(super) fn locate(&self, hash: u64, key: &[u8], as_of: AsOf) -> Result<Located, ReadError> {
+        if self.layout.kind.is_ordered() {
+            return self.locate_in_order(key, as_of);
+        }
         loop {
             let horizon = self.region.load(HORIZON);
             let root = self.layout.root(&self.region);
@@ -241,6 +247,9 @@ impl<R: Region> TableReader<R> {
     /// # Errors
     /// As for [`TableReader::get`].
     pub fn contains(&self, key: &[u8]) -> Result<bool, ReadError> {
+        if self.layout.kind.is_bag() {
+            return self.has_values(AsOf::Newest, key);
+        }
         Ok(self.locate(self.layout.hash(key), key, AsOf::Newest)?.entry.is_some())
     }
 
@@ -272,7 +281,7 @@ impl<R: Region> TableReader<R> {
         }
     }
 
-    /// Number of entries, as of some moment during the call.
+    /// Number of entries (in a bag, of values), as of some moment during the call.
     pub fn len(&self) -> u64 {
         u64::from(Counts::from_word(self.region.load(COUNTS)).entries)
     }

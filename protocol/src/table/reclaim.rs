@@ -30,13 +30,18 @@ impl<R: Region> TableWriter<R> {
         }
     }
 
-    /// Makes up to so many removed entries reusable, and all that waits for the horizon; says how many entries. For a
-    /// write that found no memory.
+    /// Makes up to so many removed entries, or nodes that are nearly empty, reusable, and all that waits for the
+    /// horizon; says how many. For a write that found no memory.
     #[cold]
     pub(super) fn make_room(&mut self, sweeps: usize) -> Result<usize, WriteError> {
         self.move_horizon();
         let mut swept = 0;
         while swept < sweeps && self.sweep()? {
+            swept += 1;
+        }
+        while self.is_ordered() && swept < sweeps && self.tend_when_short()? {
+            // The copies of the next step may need what this one freed.
+            self.move_horizon();
             swept += 1;
         }
         if swept > 0 {
@@ -71,10 +76,7 @@ impl<R: Region> TableWriter<R> {
             }
         }
         if let Some(slot) = self.slot_of(unit)? {
-            let word = slot.offset_word();
-            let value = slot.with_offset(self.reader.region().load(word), Unit::NONE);
-            self.stage.store(word, value);
-            self.count(0, -1)?;
+            self.empty_slot(slot)?;
         }
         self.stage.store_header(REMOVED, rest.to_word());
         // Its memory is needed as soon as the horizon has passed this commit.
@@ -83,8 +85,23 @@ impl<R: Region> TableWriter<R> {
         Ok(())
     }
 
+    /// Empties a slot.
+    fn empty_slot(&mut self, slot: Slot) -> Result<(), WriteError> {
+        self.count(0, -1)?;
+        if self.is_ordered() {
+            return self.empty_lane(slot);
+        }
+        let word = slot.offset_word();
+        let value = slot.with_offset(self.reader.region().load(word), Unit::NONE);
+        self.stage.store(word, value);
+        Ok(())
+    }
+
     /// The slot that points to an entry, where one does.
     fn slot_of(&mut self, unit: Unit) -> Result<Option<Slot>, WriteError> {
+        if self.is_ordered() {
+            return self.lane_of(unit);
+        }
         let hash = self.hash_of(unit)?;
         let region = self.reader.region();
         let chain = self.reader.layout().chain(region, self.root()?.bucket(hash))?;

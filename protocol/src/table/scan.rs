@@ -14,13 +14,14 @@ use super::entry::Attributes;
 use super::error::ReadError;
 use super::index::Nonsense;
 use super::layout::HORIZON;
+use super::ordered::{Order, Span};
 use super::reader::{TableReader, corrupt};
 use super::root::Root;
 use super::versions::AsOf;
 use crate::region::Region;
 
 /// Longer values are not copied with their bucket, where one move of the horizon would throw all away, but by a get.
-const LONG_VALUE_BYTES: usize = 1024;
+pub(super) const LONG_VALUE_BYTES: usize = 1024;
 
 /// Sees the key and the value of an entry, and what it has beside them; whether to go on.
 pub type Visit<'v> = dyn FnMut(&[u8], &[u8], Attributes) -> bool + 'v;
@@ -50,8 +51,8 @@ struct Range {
 }
 
 impl<R: Region> TableReader<R> {
-    /// Calls back with the key and the value of each entry, in no order that means anything, until the callback
-    /// returns false. Entries that are there throughout come exactly once.
+    /// Calls back with the key and the value of each entry, until the callback returns false: in the order of the keys
+    /// where the table has one. Entries that are there throughout come exactly once.
     ///
     /// # Errors
     /// As for [`TableReader::get`].
@@ -69,6 +70,9 @@ impl<R: Region> TableReader<R> {
 
     /// The same as of then: a version is visited exactly, whatever its reader meets meanwhile.
     pub(super) fn scan_as_of(&self, as_of: AsOf, each: &mut Visit<'_>) -> Result<(), ReadError> {
+        if self.layout().kind.is_ordered() {
+            return self.visit(as_of, Span::ALL, Order::Ascending, each);
+        }
         let mut batch = Batch::default();
         let mut long = Vec::new();
         let mut next = Some(0);

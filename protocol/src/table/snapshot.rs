@@ -83,6 +83,10 @@ impl<'r, R: Region> TableSnapshot<'r, R> {
         self.pin
     }
 
+    pub(super) fn reader(&self) -> &TableReader<&'r R> {
+        &self.reader
+    }
+
     pub(super) fn as_of(&self) -> AsOf {
         AsOf::Version(self.pin)
     }
@@ -117,6 +121,9 @@ impl<'r, R: Region> TableSnapshot<'r, R> {
     /// # Errors
     /// As for [`TableSnapshot::get`].
     pub fn contains(&self, key: &[u8]) -> Result<bool, ReadError> {
+        if self.reader.layout().kind.is_bag() {
+            return self.reader.has_values(self.as_of(), key);
+        }
         let hash = self.reader.layout().hash(key);
         self.reader.checked(self.as_of(), || Ok(self.reader.locate(hash, key, self.as_of())?.entry.is_some()))
     }

@@ -128,7 +128,8 @@ impl<R: Region> TableWriter<R> {
         let spans = class.run_spans();
         let started = first.saturating_sub(region.load(NEXT_SPAN)).saturating_mul(SPAN_BYTES);
         // The buckets that index what fits into the run must fit as well: 11 to 12 bytes a slot.
-        let wanted = started + spans * SPAN_BYTES + class.run_blocks() * 12;
+        let buckets = if self.is_ordered() { 0 } else { class.run_blocks() * 12 };
+        let wanted = started + spans * SPAN_BYTES + buckets;
         self.check_limit(wanted)?;
         if first.saturating_add(spans) > self.reader.layout().arena_spans() {
             return Err(self.full());

@@ -25,71 +25,115 @@ const LOG_COUNT: u64 = 1;
 
 /// The word stores of the commit that is being prepared: at most one for a word (R4; an overflow bucket that a transaction
 /// both prepares and fills is stored first and logged then, never the other way round), in the order in which they will
-/// be logged and applied (R3): first what readers see (slots, links, removed-at, the root), then counts, then the
-/// allocator's words.
+/// be logged and applied (R3): first what readers see (slots, links, removed-at, the root) and what they will see through
+/// what follows, then what makes it reachable (permutations and pointers of the ordered index), then counts, then
+/// the allocator's words.
 #[derive(Debug, Default)]
 pub(super) struct Stage {
-    visible: Vec<(u64, u64)>,
+    visible: Words,
+    publishing: Words,
     header: Vec<(u64, u64)>,
-    /// Where each visible word is, once there are too many to look through.
+}
+
+/// Stores of one class.
+#[derive(Debug, Default)]
+struct Words {
+    list: Vec<(u64, u64)>,
+    /// Where each word is, once there are too many to look through.
     positions: HashMap<u64, usize>,
 }
 
 /// Up to this many stores, looking through them is cheaper than hashing.
 const FEW: usize = 24;
 
-impl Stage {
+impl Words {
     #[inline]
-    pub(super) fn clear(&mut self) {
-        self.visible.clear();
-        self.header.clear();
+    fn clear(&mut self) {
+        self.list.clear();
         if !self.positions.is_empty() {
             self.positions = HashMap::new();
         }
     }
 
-    /// Number of stores.
     #[inline]
-    pub(super) fn len(&self) -> usize {
-        self.visible.len() + self.header.len()
-    }
-
-    /// Stages a store that readers may see.
-    #[inline]
-    pub(super) fn store(&mut self, word: u64, value: u64) {
+    fn store(&mut self, word: u64, value: u64) {
         if let Some(position) = self.position(word) {
-            self.visible[position].1 = value;
+            self.list[position].1 = value;
             return;
         }
-        self.visible.push((word, value));
-        if self.visible.len() > FEW {
+        self.list.push((word, value));
+        if self.list.len() > FEW {
             self.remember();
         }
     }
 
     fn remember(&mut self) {
         let first = self.positions.len();
-        for (position, (word, _)) in self.visible.iter().enumerate().skip(first) {
+        for (position, (word, _)) in self.list.iter().enumerate().skip(first) {
             self.positions.insert(*word, position);
         }
     }
 
     #[inline]
     fn position(&self, word: u64) -> Option<usize> {
-        if self.visible.len() <= FEW {
-            self.visible.iter().position(|staged| staged.0 == word)
+        if self.list.len() <= FEW {
+            self.list.iter().position(|staged| staged.0 == word)
         } else {
             self.positions.get(&word).copied()
+        }
+    }
+
+    #[inline(always)]
+    fn staged(&self, word: u64) -> Option<u64> {
+        if self.list.is_empty() {
+            return None;
+        }
+        self.position(word).map(|position| self.list[position].1)
+    }
+}
+
+impl Stage {
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        self.visible.clear();
+        self.publishing.clear();
+        self.header.clear();
+    }
+
+    /// Number of stores.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.visible.list.len() + self.publishing.list.len() + self.header.len()
+    }
+
+    /// Stages a store that readers may see.
+    #[inline]
+    pub(super) fn store(&mut self, word: u64, value: u64) {
+        self.visible.store(word, value);
+    }
+
+    /// Stages a store that makes what is prepared, or staged as visible, reachable: it comes after all of these.
+    #[inline]
+    pub(super) fn publish(&mut self, word: u64, value: u64) {
+        self.publishing.store(word, value);
+    }
+
+    /// Takes back what is staged to be published by these words: they keep what they have.
+    pub(super) fn take_back<R: Region>(&mut self, region: &R, words: std::ops::Range<u64>) {
+        if self.publishing.list.is_empty() {
+            return;
+        }
+        for word in words {
+            if self.publishing.staged(word).is_some() {
+                self.publishing.store(word, region.load(word));
+            }
         }
     }
 
     /// The staged value of a word that readers may see.
     #[inline(always)]
     fn staged(&self, word: u64) -> Option<u64> {
-        if self.visible.is_empty() {
-            return None;
-        }
-        self.position(word).map(|position| self.visible[position].1)
+        self.visible.staged(word).or_else(|| self.publishing.staged(word))
     }
 
     /// Stages a store to one of the header's counts or of the allocator's words.
@@ -141,7 +185,10 @@ impl Stage {
     /// Each store, in order.
     #[inline(always)]
     fn each(&self, mut store: impl FnMut(u64, u64)) {
-        for &(word, value) in &self.visible {
+        for &(word, value) in &self.visible.list {
+            store(word, value);
+        }
+        for &(word, value) in &self.publishing.list {
             store(word, value);
         }
         for &(word, value) in &self.header {

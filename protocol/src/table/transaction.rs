@@ -1,11 +1,13 @@
 //! Several writes in one commit.
 
-use std::collections::HashMap;
-use std::ops::Range;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::{Bound, Range};
 
 use super::entry::Attributes;
 use super::error::{ReadError, WriteError};
 use super::operations::{Change, Current, Modify};
+use super::reader::TableReader;
+use super::scan::Visit;
 use super::writer::{TableWriter, check_lengths};
 use crate::region::Region;
 
@@ -42,6 +44,10 @@ pub(super) struct Draft {
     /// The keys, values and the bequest that the writes name.
     bytes: Vec<u8>,
     bequest: Option<Range<usize>>,
+    /// Composite keys of the writes, in a bag.
+    objects: BTreeSet<Vec<u8>>,
+    /// How many objects were inserted into a `duplicate_bag`.
+    numbered: u32,
     /// Where the last write of a hash is, once there are too many to look through.
     positions: HashMap<u64, usize>,
 }
@@ -71,6 +77,8 @@ impl Draft {
         self.bytes.clear();
         self.bequest = None;
         self.positions.clear();
+        self.objects.clear();
+        self.numbered = 0;
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
@@ -121,7 +129,7 @@ impl<'w, R: Region> Transaction<'w, R> {
         Self { writer }
     }
 
-    /// The value of a key, as this transaction leaves it.
+    /// The value of a key, as this transaction leaves it; in a bag, its first.
     ///
     /// # Errors
     /// As for [`super::TableReader::get`].
@@ -144,6 +152,9 @@ impl<'w, R: Region> Transaction<'w, R> {
     /// # Errors
     /// As for [`super::TableReader::get`].
     pub fn read_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Attributes>, ReadError> {
+        if self.is_of_bag() {
+            return self.read_first_value(key, value);
+        }
         let draft = &self.writer.draft;
         if !draft.writes.is_empty()
             && let Some(position) = draft.position(self.hash(key), key)
@@ -157,7 +168,7 @@ impl<'w, R: Region> Transaction<'w, R> {
         self.writer.reader().read_into(key, value)
     }
 
-    /// Inserts or overwrites. The entry does not expire.
+    /// Inserts or overwrites; in a bag, inserts an object. The entry does not expire.
     ///
     /// # Errors
     /// [`WriteError::KeyTooLong`] and [`WriteError::ValueTooLong`]; the transaction goes on without this write.
@@ -173,7 +184,7 @@ impl<'w, R: Region> Transaction<'w, R> {
         self.write(key, Some(value), Some(deadline_ms))
     }
 
-    /// Removes a key, which need not be there.
+    /// Removes a key, which need not be there; in a bag, with all its values.
     ///
     /// # Errors
     /// [`WriteError::KeyTooLong`]; the transaction goes on without this write.
@@ -187,6 +198,12 @@ impl<'w, R: Region> Transaction<'w, R> {
         value: Option<&[u8]>,
         deadline_ms: Option<u64>,
     ) -> Result<(), WriteError> {
+        if self.is_of_bag() {
+            return match value {
+                Some(value) => self.insert_object(key, value, deadline_ms).map(drop),
+                None => self.remove_all_values(key),
+            };
+        }
         check_lengths(key, value.unwrap_or_default())?;
         self.writer.draft.write(self.hash(key), key, value, deadline_ms);
         Ok(())
@@ -230,7 +247,74 @@ impl<'w, R: Region> Transaction<'w, R> {
     }
 
     fn hash(&self, key: &[u8]) -> u64 {
-        self.writer.reader().layout().hash(key)
+        self.reader().layout().hash(key)
+    }
+}
+
+/// What bags need.
+impl<R: Region> Transaction<'_, R> {
+    pub(super) fn reader(&self) -> &TableReader<R> {
+        self.writer.reader()
+    }
+
+    pub(super) fn is_of_bag(&self) -> bool {
+        self.reader().layout().kind.is_bag()
+    }
+
+    /// What an entry of this transaction has beside key and value.
+    pub(super) fn attributes(&self, deadline_ms: Option<u64>) -> Attributes {
+        self.writer.attributes(deadline_ms)
+    }
+
+    pub(super) fn full(&self) -> WriteError {
+        self.writer.full()
+    }
+
+    /// Sees to it that what is looked at for a write is what the write will change: after a panic in the middle of a
+    /// commit, that one is finished first.
+    pub(super) fn settle(&mut self) -> Result<(), WriteError> {
+        self.writer.begin()
+    }
+
+    /// A version that no commit had yet, and which object of this transaction the next one is.
+    pub(super) fn next_object(&mut self) -> (u64, u32) {
+        let number = self.writer.draft.numbered;
+        self.writer.draft.numbered += 1;
+        (self.writer.version() + 1, number)
+    }
+
+    /// Drafts a write of a composite key.
+    pub(super) fn draft_write(&mut self, composite: &[u8], value: Option<&[u8]>, deadline_ms: Option<u64>) {
+        let hash = self.hash(composite);
+        self.writer.draft.write(hash, composite, value, deadline_ms);
+        self.writer.draft.objects.insert(composite.to_vec());
+    }
+
+    /// What is drafted for the composite keys that begin with a prefix, in their order.
+    pub(super) fn drafted<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = Drafted<'a>> {
+        let draft = &self.writer.draft;
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let composites = draft.objects.range::<[u8], _>(from).take_while(move |key| key.starts_with(prefix));
+        composites.filter_map(move |key| {
+            let write = &draft.writes[draft.position(self.hash(key), key)?];
+            let is_over = write.deadline_ms.is_some_and(|at| self.reader().clock().has_reached(at));
+            let value = write.value.clone().filter(|_| !is_over).map(|range| &draft.bytes[range]);
+            Some(Drafted { key, value, attributes: self.attributes(write.deadline_ms) })
+        })
+    }
+}
+
+/// A write of a transaction; without a value, a removal.
+pub(super) struct Drafted<'a> {
+    pub(super) key: &'a [u8],
+    value: Option<&'a [u8]>,
+    attributes: Attributes,
+}
+
+impl Drafted<'_> {
+    /// Shows what it inserts; whether to go on.
+    pub(super) fn visit(&self, each: &mut Visit<'_>) -> bool {
+        self.value.is_none_or(|value| each(self.key, value, self.attributes))
     }
 }
 
@@ -240,6 +324,9 @@ impl<R: Region> Modify for Transaction<'_, R> {
         key: &[u8],
         decide: impl FnOnce(Option<Current<'_>>, &mut Vec<u8>) -> (Change, T),
     ) -> Result<T, WriteError> {
+        if self.is_of_bag() {
+            return Err(WriteError::SeveralValues);
+        }
         let mut buffers = std::mem::take(&mut self.writer.buffers).cleared();
         let attributes = self.read_into(key, &mut buffers.current)?;
         let current = attributes.map(|attributes| Current { value: &buffers.current, attributes });

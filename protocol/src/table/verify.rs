@@ -26,10 +26,14 @@ pub struct VerifyReport {
     pub entries: u64,
     /// Removed entries that wait for their slots to be emptied.
     pub removed: u64,
-    /// Buckets of the index.
+    /// Buckets of the hash index.
     pub buckets: u64,
     /// Overflow buckets.
     pub overflows: u64,
+    /// Leaves of the ordered index.
+    pub leaves: u64,
+    /// Its inner nodes.
+    pub inner_nodes: u64,
     /// Blocks that are free for reuse, now or when the horizon has passed.
     pub free_blocks: u64,
 }
@@ -37,13 +41,15 @@ pub struct VerifyReport {
 /// What a block was found to be. Every block must end as exactly one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-enum Use {
+pub(super) enum Use {
     Unseen = 0,
     Entry,
     Removed,
     RemovedSeen,
     Superseded,
     Overflow,
+    Node,
+    Separator,
     Bequest,
     Free,
 }
@@ -67,20 +73,28 @@ pub fn verify<R: Region>(region: &R) -> Result<VerifyReport, OpenError> {
     Ok(check.report)
 }
 
-struct Check<'a, R> {
-    region: &'a R,
-    layout: &'a Layout,
-    applied: u64,
+pub(super) struct Check<'a, R> {
+    pub(super) region: &'a R,
+    pub(super) layout: &'a Layout,
+    pub(super) applied: u64,
     root: Root,
     /// The class and first unit of the run that each span belongs to.
     runs: Vec<Option<(Class, u32)>>,
     /// What the block that starts at a unit is.
     uses: Vec<Use>,
-    report: VerifyReport,
-    key: Vec<u8>,
+    pub(super) report: VerifyReport,
+    /// The key of the entry that was looked at last.
+    pub(super) key: Vec<u8>,
 }
 
-fn wrong(what: impl Into<String>) -> OpenError {
+/// What a part of an index has.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Found {
+    pub(super) slots: u64,
+    pub(super) entries: u64,
+}
+
+pub(super) fn wrong(what: impl Into<String>) -> OpenError {
     OpenError::Corrupt(what.into())
 }
 
@@ -109,8 +123,7 @@ impl<'a, R: Region> Check<'a, R> {
         if spans == 0 || spans > layout.arena_spans() {
             return Err(wrong(format!("9: next span {spans} of {}", layout.arena_spans())));
         }
-        let report =
-            VerifyReport { version: applied, buckets: u64::from(root.buckets), ..VerifyReport::default() };
+        let report = VerifyReport { version: applied, ..VerifyReport::default() };
         let uses = vec![Use::Unseen; (spans * SPAN_UNITS) as usize];
         Ok(Self { region, layout, applied, root, runs: Vec::new(), uses, report, key: Vec::new() })
     }
@@ -158,7 +171,7 @@ impl<'a, R: Region> Check<'a, R> {
     }
 
     /// Notes what a block is. It must be a block, of that class, handed out, and not noted before.
-    fn note(&mut self, unit: Unit, class: Class, used: Use) -> Result<(), OpenError> {
+    pub(super) fn note(&mut self, unit: Unit, class: Class, used: Use) -> Result<(), OpenError> {
         let run = self.runs.get((u64::from(unit.0) / SPAN_UNITS) as usize).copied().flatten();
         let Some((run_class, start)) = run else {
             return Err(wrong(format!("7: {used:?} at unit {}, where no run is", unit.0)));
@@ -194,9 +207,20 @@ impl<'a, R: Region> Check<'a, R> {
         }
     }
 
-    /// 4, 5, 6: each slot of each chain.
+    /// 4, 5, 6: each slot.
     fn index(&mut self) -> Result<(), OpenError> {
-        let (mut slots, mut entries) = (0_u64, 0_u64);
+        let Found { slots, entries } =
+            if self.layout.kind.is_ordered() { self.tree()? } else { self.buckets()? };
+        let counts = Counts::from_word(self.region.load(COUNTS));
+        if (u64::from(counts.slots), u64::from(counts.entries)) != (slots, entries) {
+            return Err(wrong(format!("6: {counts:?}, and there are {slots} slots and {entries} entries")));
+        }
+        self.report.entries = entries;
+        Ok(())
+    }
+
+    fn buckets(&mut self) -> Result<Found, OpenError> {
+        let mut found = Found::default();
         for number in 0..self.root.buckets {
             let chain = self.chain(number)?;
             let mut hashes: Vec<(u64, Unit)> = Vec::new();
@@ -205,19 +229,15 @@ impl<'a, R: Region> Check<'a, R> {
                 if unit.is_none() {
                     continue;
                 }
-                slots += 1;
+                found.slots += 1;
                 let (hash, removed) = self.slot(number, slot, unit)?;
-                entries += u64::from(!removed);
+                found.entries += u64::from(!removed);
                 hashes.push((hash, unit));
             }
             self.no_key_twice(&mut hashes)?;
         }
-        let counts = Counts::from_word(self.region.load(COUNTS));
-        if (u64::from(counts.slots), u64::from(counts.entries)) != (slots, entries) {
-            return Err(wrong(format!("6: {counts:?}, and there are {slots} slots and {entries} entries")));
-        }
-        self.report.entries = entries;
-        Ok(())
+        self.report.buckets = u64::from(self.root.buckets);
+        Ok(found)
     }
 
     fn chain(&mut self, number: u32) -> Result<Vec<u64>, OpenError> {
@@ -237,11 +257,7 @@ impl<'a, R: Region> Check<'a, R> {
     }
 
     fn slot(&mut self, number: u32, slot: Slot, unit: Unit) -> Result<(u64, bool), OpenError> {
-        let (block, entry, class) = self.entry(unit)?;
-        self.key.clear();
-        if !self.region.copy_out(entry.key_at(block), entry.key_bytes, &mut self.key) {
-            return Err(wrong("5: a key ends outside the segment"));
-        }
+        let removed = self.indexed(unit)?;
         let hash = self.layout.hash(&self.key);
         let tag = slot.tag_in(self.region.word(slot.tag_word()));
         if self.root.bucket(hash) != number || tag != Tag::new(hash, self.root.depth(number)) {
@@ -250,8 +266,19 @@ impl<'a, R: Region> Check<'a, R> {
                 unit.0
             )));
         }
+        let block = self.layout.block(unit);
         if super::entry::kept_hash(self.region, block).is_some_and(|kept| kept != hash) {
             return Err(wrong(format!("5: the entry at unit {} keeps another hash", unit.0)));
+        }
+        Ok((hash, removed))
+    }
+
+    /// 5: an entry that the index has; whether it is removed. Its key is read.
+    pub(super) fn indexed(&mut self, unit: Unit) -> Result<bool, OpenError> {
+        let (block, entry, class) = self.entry(unit)?;
+        self.key.clear();
+        if !self.region.copy_out(entry.key_at(block), entry.key_bytes, &mut self.key) {
+            return Err(wrong("5: a key ends outside the segment"));
         }
         let begins = entry.begin >= 1 && entry.begin <= self.applied;
         let ends =
@@ -263,7 +290,7 @@ impl<'a, R: Region> Check<'a, R> {
             )));
         }
         self.note(unit, class, if entry.is_removed() { Use::Removed } else { Use::Entry })?;
-        Ok((hash, entry.is_removed()))
+        Ok(entry.is_removed())
     }
 
     fn no_key_twice(&self, hashes: &mut [(u64, Unit)]) -> Result<(), OpenError> {

@@ -75,9 +75,23 @@ impl<R: Region> TableReader<R> {
         if as_of == AsOf::Newest {
             return self.read_into(key, value);
         }
+        if self.layout().kind.is_bag() {
+            return self.read_first_value(as_of, key, value);
+        }
+        self.read_version(as_of, self.layout().hash(key), key, value)
+    }
+
+    /// The same as of a version, of a key that the index has.
+    pub(super) fn read_version(
+        &self,
+        as_of: AsOf,
+        hash: u64,
+        key: &[u8],
+        value: &mut Vec<u8>,
+    ) -> Result<Option<Attributes>, ReadError> {
         let start = value.len();
         let found = self.checked(as_of, || {
-            let located = self.locate(self.layout().hash(key), key, as_of)?;
+            let located = self.locate(hash, key, as_of)?;
             let Some((block, entry)) = located.entry else { return Ok(None) };
             if !self.copy_value(block, &entry, value) {
                 return Err(corrupt("a value ends outside the segment"));

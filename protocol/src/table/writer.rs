@@ -12,12 +12,13 @@ use super::changes::{RecordKind, Recorder};
 use super::class::Unit;
 use super::clock::Clock;
 use super::entry::{
-    self, Attributes, Entry, LINK_WORD, MAX_KEY_BYTES, MAX_VALUE_BYTES, MAX_VERSION, NewEntry,
+    self, Attributes, Entry, LINK_WORD, MAX_KEY_BYTES, MAX_VALUE_BYTES, MAX_VERSION, NewEntry, NodeKind,
 };
 use super::error::{OpenError, WriteError};
 use super::index::{Found, MAX_CHAIN, Nonsense};
 use super::layout::{APPLIED, BEQUEST, COMMITTED, Counts, EPOCH, HORIZON, LOG_PRESENT, LOG_STEP_WORDS};
 use super::operations::Buffers;
+use super::ordered::Tending;
 use super::reader::TableReader;
 use super::reclaim::SWEEPS_WHEN_SHORT;
 use super::recovery::recover;
@@ -55,6 +56,8 @@ pub struct TableWriter<R> {
     pub(super) key_buffer: Vec<u8>,
     /// For values that are changed.
     pub(super) buffers: Buffers,
+    /// Where the ordered index is to be tended.
+    pub(super) tending: Tending,
     /// What the transaction collects; kept for its buffers.
     pub(super) draft: Draft,
     /// Keeps the change ring.
@@ -100,6 +103,7 @@ impl<R: Region> TableWriter<R> {
             schema_version: None,
             key_buffer: Vec::new(),
             buffers: Buffers::default(),
+            tending: Tending::default(),
             draft: Draft::default(),
             recorder,
         })
@@ -139,6 +143,9 @@ impl<R: Region> TableWriter<R> {
     /// See [`WriteError`]; then nothing has changed.
     #[inline]
     pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<bool, WriteError> {
+        if self.reader.layout().kind.is_bag() {
+            return self.insert_object(key, value, None);
+        }
         check_lengths(key, value)?;
         let new = self.new_entry(self.reader.layout().hash(key), key, value, None);
         self.commit_with(1, |writer| writer.prepare_insert(&new)).map(|(replaced, _)| replaced)
@@ -154,16 +161,22 @@ impl<R: Region> TableWriter<R> {
         value: &[u8],
         deadline_ms: u64,
     ) -> Result<bool, WriteError> {
+        if self.reader.layout().kind.is_bag() {
+            return self.insert_object(key, value, Some(deadline_ms));
+        }
         check_lengths(key, value)?;
         let new = self.new_entry(self.reader.layout().hash(key), key, value, Some(deadline_ms));
         self.commit_with(1, |writer| writer.prepare_insert(&new)).map(|(replaced, _)| replaced)
     }
 
-    /// Removes a key, as one commit; false where it was not there. Never fails for want of memory.
+    /// Removes a key (in a bag, with all its values), as one commit; false where it was not there. Never fails for want of memory.
     ///
     /// # Errors
     /// See [`WriteError`]; then nothing has changed.
     pub fn remove(&mut self, key: &[u8]) -> Result<bool, WriteError> {
+        if self.reader.layout().kind.is_bag() {
+            return self.remove_objects(key);
+        }
         let hash = self.reader.layout().hash(key);
         self.commit_with(1, |writer| writer.prepare_remove(hash, key)).map(|(removed, _)| removed)
     }
@@ -309,6 +322,12 @@ impl<R: Region> TableWriter<R> {
         Ok(())
     }
 
+    /// Whether the table has the ordered index, and not the hash index.
+    #[inline]
+    pub(super) fn is_ordered(&self) -> bool {
+        self.reader.layout().kind.is_ordered()
+    }
+
     #[inline]
     pub(super) fn root(&self) -> Result<Root, WriteError> {
         Ok(self.reader.layout().root(self.reader.region())?)
@@ -328,6 +347,9 @@ impl<R: Region> TableWriter<R> {
     #[inline]
     pub(super) fn find(&self, hash: u64, key: &[u8]) -> Result<Option<Found>, WriteError> {
         let (region, layout) = (self.reader.region(), self.reader.layout());
+        if self.is_ordered() {
+            return Ok(layout.find_ordered(region, &self.stage.over(region), key)?);
+        }
         if self.stage.len() == 0 {
             return Ok(layout.find(region, region, self.root()?, hash, key)?);
         }
@@ -369,7 +391,7 @@ impl<R: Region> TableWriter<R> {
         entry::write(self.reader.region(), block, self.version + 1, previous, new);
         self.record(RecordKind::Written, new.key);
         let Some(found) = found else {
-            self.prepare_slot(new.hash, unit)?;
+            self.prepare_slot(new.hash, new.key, unit)?;
             return self.count(1, 1);
         };
         self.set_slot(found.slot, unit);
@@ -430,6 +452,9 @@ impl<R: Region> TableWriter<R> {
 
     #[inline]
     fn set_slot(&mut self, slot: Slot, unit: Unit) {
+        if self.is_ordered() {
+            return self.set_lane(slot, unit);
+        }
         let word = slot.offset_word();
         let value = slot.with_offset(self.stage.over(self.reader.region()).word(word), unit);
         self.stage.store(word, value);
@@ -444,7 +469,10 @@ impl<R: Region> TableWriter<R> {
 
     /// Points a slot to a new key's entry: an unused one of its chain, or the first of a new overflow bucket.
     #[inline]
-    fn prepare_slot(&mut self, hash: u64, unit: Unit) -> Result<(), WriteError> {
+    fn prepare_slot(&mut self, hash: u64, key: &[u8], unit: Unit) -> Result<(), WriteError> {
+        if self.is_ordered() {
+            return self.prepare_lane(key, unit);
+        }
         let root = self.root()?;
         let number = root.bucket(hash);
         let tag = Tag::new(hash, root.depth(number));
@@ -482,7 +510,7 @@ impl<R: Region> TableWriter<R> {
         let block = self.reader.layout().block(unit);
         let region = self.reader.region();
         let link = region.load(block + LINK_WORD) & !0xffff_ffff;
-        region.store(block, entry::overflow_header(self.version + 1));
+        region.store(block, NodeKind::Overflow.header(self.version + 1));
         region.store(block + 1, 0);
         region.store(block + LINK_WORD, link);
         let mut image = BucketImage::default();

@@ -1,6 +1,17 @@
 //! The ordered index: kinds `ordered_set`, and, on composite keys, `bag` and `duplicate_bag`.
 
+mod check;
+mod find;
+mod get;
+mod insert;
+mod node;
 mod range;
+mod shrink;
+mod walk;
+
+pub(super) use range::Span;
+pub(super) use shrink::Tending;
+pub(super) use walk::{after_prefix, below};
 
 /// In which order a range is visited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -6,6 +6,7 @@
 //! | `pauses` | a reader may stand still at any load while the owner goes on |
 //! | `model` | random operations do what a plain map does |
 //! | `operations` | looking and writing in one step; entries that expire |
+//! | `ordered`, `bags` | the ordered index does what a `BTreeMap` does, and bags what lists of values do |
 //! | `fencing` | who may write, and who goes on after a panic |
 //! | `full` | at the limit |
 //! | `large` | the largest and the smallest, and reads that take longer than the horizon rests |
@@ -26,6 +27,7 @@ mod garbage;
 mod large;
 mod model;
 mod operations;
+mod ordered;
 #[cfg(loom)]
 mod orderings;
 mod pauses;

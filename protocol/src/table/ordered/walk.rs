@@ -1,0 +1,305 @@
+//! Along the leaves, in both directions, while the owner writes.
+//!
+//! A leaf is read as one batch under the horizon check, together with the separator at which its range ends, and what
+//! follows begins at that separator: a position is a key, and means the same however the tree changes meanwhile (R9). Each
+//! entry that stands throughout is visited exactly once; the whole is not as of one moment (that is what snapshots are
+//! for).
+//!
+//! Of a range, the *near* end is where the visit begins, the *far* end where it stops.
+
+use std::ops::{Bound, Range};
+
+use super::Order;
+use super::node::{self, Permutation, Separator, Tree, prefix_of};
+use super::range::{Pair, Span};
+use crate::region::Region;
+use crate::table::Kind;
+use crate::table::bucket::Slot;
+use crate::table::class::Unit;
+use crate::table::entry::Attributes;
+use crate::table::error::ReadError;
+use crate::table::index::Nonsense;
+use crate::table::layout::HORIZON;
+use crate::table::reader::{TableReader, corrupt};
+use crate::table::scan::{LONG_VALUE_BYTES, Visit};
+use crate::table::versions::AsOf;
+
+impl<R: Region> TableReader<R> {
+    /// Visits the entries of a range.
+    pub(in crate::table) fn visit(
+        &self,
+        as_of: AsOf,
+        span: Span<'_>,
+        order: Order,
+        each: &mut Visit<'_>,
+    ) -> Result<(), ReadError> {
+        self.visit_some(as_of, span, order, usize::MAX, each)
+    }
+
+    pub(super) fn visit_prefix(
+        &self,
+        as_of: AsOf,
+        prefix: &[u8],
+        order: Order,
+        each: &mut Visit<'_>,
+    ) -> Result<(), ReadError> {
+        let after = after_prefix(prefix);
+        self.visit(as_of, Span { from: Bound::Included(prefix), to: below(after.as_deref()) }, order, each)
+    }
+
+    /// The first entry of a range, in that order.
+    pub(super) fn nearest(
+        &self,
+        as_of: AsOf,
+        span: Span<'_>,
+        order: Order,
+    ) -> Result<Option<Pair>, ReadError> {
+        let mut found = None;
+        self.visit_some(as_of, span, order, 1, &mut |key, value, _| {
+            found = Some((key.to_vec(), value.to_vec()));
+            false
+        })?;
+        Ok(found)
+    }
+
+    fn visit_some(
+        &self,
+        as_of: AsOf,
+        span: Span<'_>,
+        order: Order,
+        at_once: usize,
+        each: &mut Visit<'_>,
+    ) -> Result<(), ReadError> {
+        match self.layout().kind {
+            Kind::Set => Err(ReadError::NotOrdered),
+            Kind::OrderedSet => self.walk(as_of, span, order, at_once, each),
+            Kind::Bag | Kind::DuplicateBag => self.visit_objects(as_of, span, order, at_once, each),
+        }
+    }
+
+    /// Visits the entries of a range by the keys that the index has. Of each leaf, at most so many are read at once.
+    pub(in crate::table) fn walk(
+        &self,
+        as_of: AsOf,
+        span: Span<'_>,
+        order: Order,
+        at_once: usize,
+        each: &mut Visit<'_>,
+    ) -> Result<(), ReadError> {
+        let mut batch = Batch::default();
+        let mut long = Vec::new();
+        let (mut near, far) = match order {
+            Order::Ascending => (span.from.map(<[u8]>::to_vec), span.to),
+            Order::Descending => (span.to.map(<[u8]>::to_vec), span.from),
+        };
+        loop {
+            let wanted = Wanted { as_of, near: near.as_ref().map(Vec::as_slice), far, order, at_once };
+            let next = self.checked(as_of, || self.read_leaf(wanted, &mut batch))?;
+            for entry in &batch.entries {
+                let key = &batch.bytes[entry.start..entry.key_end];
+                let go_on = match entry.end {
+                    Some(end) => each(key, &batch.bytes[entry.key_end..end], entry.attributes),
+                    None => {
+                        long.clear();
+                        // Where it is gone by now, it did not stand throughout.
+                        match self.read_by_index_key(as_of, key, &mut long)? {
+                            Some(attributes) => each(key, &long, attributes),
+                            None => true,
+                        }
+                    }
+                };
+                if !go_on {
+                    return Ok(());
+                }
+            }
+            match next {
+                None => return Ok(()),
+                Some(next) if order.goes_on(&near, &next) => near = next,
+                Some(_) => return Err(corrupt("the separators of the tree are not in order")),
+            }
+        }
+    }
+
+    /// Reads the leaf that a bound is in, from there on, undisturbed; says where what follows begins.
+    fn read_leaf(&self, wanted: Wanted<'_>, batch: &mut Batch) -> Result<Option<Bound<Vec<u8>>>, ReadError> {
+        loop {
+            let horizon = self.region().load(HORIZON);
+            let read = self.copy_leaf(wanted, batch);
+            if self.stands(horizon) {
+                return read.map_err(|Nonsense(what)| corrupt(what));
+            }
+        }
+    }
+
+    fn copy_leaf(&self, wanted: Wanted<'_>, batch: &mut Batch) -> Result<Option<Bound<Vec<u8>>>, Nonsense> {
+        let Wanted { as_of, near, far, order, at_once } = wanted;
+        batch.bytes.clear();
+        batch.entries.clear();
+        let Some((leaf, end)) = self.leaf_at(near, order)? else { return Ok(None) };
+        let next = end.map(|separator| separator.copy(self.layout(), self.region())).transpose()?;
+        let (permutation, positions) = self.positions_from(leaf, near, order)?;
+        let ordered: &mut dyn Iterator<Item = usize> = match order {
+            Order::Ascending => &mut positions.into_iter(),
+            Order::Descending => &mut positions.rev(),
+        };
+        for position in ordered {
+            let unit = Slot { bucket: leaf, lane: permutation.lane(position) }.entry(self.region());
+            let Some(entry) = self.copy_entry(unit, as_of, batch)? else { continue };
+            let key = &batch.bytes[entry.start..entry.key_end];
+            if order.is_beyond(key, far) {
+                return Ok(None);
+            }
+            let last = (batch.entries.len() + 1 == at_once).then(|| Bound::Excluded(key.to_vec()));
+            batch.entries.push(entry);
+            if last.is_some() {
+                return Ok(last);
+            }
+        }
+        let next = next.filter(|bound| !order.is_beyond(bound, far));
+        Ok(next.map(|bound| match order {
+            Order::Ascending => Bound::Included(bound),
+            Order::Descending => Bound::Excluded(bound),
+        }))
+    }
+
+    /// The leaf that a bound is in, and the separator at which its range ends in that order, where it is not the last.
+    fn leaf_at(
+        &self,
+        near: Bound<&[u8]>,
+        order: Order,
+    ) -> Result<Option<(u64, Option<Separator>)>, Nonsense> {
+        let (region, layout) = (self.region(), self.layout());
+        let Some(tree) = Tree::read(region)? else { return Ok(None) };
+        let (mut block, mut end) = (layout.block(tree.root), None);
+        for _ in 0..tree.height {
+            let separators = node::separators(region, block)?;
+            let index = match near {
+                Bound::Included(key) | Bound::Excluded(key) => {
+                    let prefix = prefix_of(key);
+                    let index = layout.child_for(region, region, block, key, prefix)?;
+                    // What is below a separator is on its left.
+                    let at_separator = order == Order::Descending
+                        && matches!(near, Bound::Excluded(_))
+                        && index > 0
+                        && Separator::read(region, block, index - 1)
+                            .compare(layout, region, key, prefix)?
+                            .is_eq();
+                    index - usize::from(at_separator)
+                }
+                Bound::Unbounded if order == Order::Ascending => 0,
+                Bound::Unbounded => separators,
+            };
+            end = match order {
+                Order::Ascending if index < separators => Some((block, index)),
+                Order::Descending if index > 0 => Some((block, index - 1)),
+                _ => end,
+            };
+            block = layout.child_block(region, block, index)?;
+        }
+        Ok(Some((block, end.map(|(node, index)| Separator::read(region, node, index)))))
+    }
+
+    /// The positions of a leaf that are within a bound.
+    fn positions_from(
+        &self,
+        leaf: u64,
+        near: Bound<&[u8]>,
+        order: Order,
+    ) -> Result<(Permutation, Range<usize>), Nonsense> {
+        let (region, layout) = (self.region(), self.layout());
+        let (key, included) = match near {
+            Bound::Included(key) => (key, true),
+            Bound::Excluded(key) => (key, false),
+            Bound::Unbounded => {
+                let permutation = layout.permutation(region, leaf)?;
+                return Ok((permutation, 0..permutation.count()));
+            }
+        };
+        let (place, found) = layout.find_in_leaf(region, region, leaf, key, prefix_of(key))?;
+        let after = place.position + usize::from(found.is_some());
+        let positions = match (order, included) {
+            (Order::Ascending, true) => place.position..place.permutation.count(),
+            (Order::Ascending, false) => after..place.permutation.count(),
+            (Order::Descending, true) => 0..after,
+            (Order::Descending, false) => 0..place.position,
+        };
+        Ok((place.permutation, positions))
+    }
+
+    /// Copies an entry behind what the batch has; none where its key is not there as of then.
+    fn copy_entry(&self, unit: Unit, as_of: AsOf, batch: &mut Batch) -> Result<Option<Copied>, Nonsense> {
+        let Some((block, entry)) = self.resolve(unit, as_of)? else { return Ok(None) };
+        let outside = Nonsense("an entry ends outside the segment");
+        let start = batch.bytes.len();
+        if !self.region().copy_out(entry.key_at(block), entry.key_bytes, &mut batch.bytes) {
+            return Err(outside);
+        }
+        let key_end = batch.bytes.len();
+        let long = entry.value_bytes > LONG_VALUE_BYTES;
+        if !long && !self.region().copy_out(entry.value_at(block), entry.value_bytes, &mut batch.bytes) {
+            return Err(outside);
+        }
+        let end = (!long).then_some(batch.bytes.len());
+        Ok(Some(Copied { start, key_end, end, attributes: entry.attributes }))
+    }
+}
+
+/// What is to be read of a leaf.
+#[derive(Debug, Clone, Copy)]
+struct Wanted<'k> {
+    as_of: AsOf,
+    near: Bound<&'k [u8]>,
+    far: Bound<&'k [u8]>,
+    order: Order,
+    at_once: usize,
+}
+
+/// The entries of one leaf, copied.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    entries: Vec<Copied>,
+}
+
+/// An entry in `bytes`: the key from `start` on, then the value.
+struct Copied {
+    start: usize,
+    key_end: usize,
+    /// None for a long value, which is not in `bytes`.
+    end: Option<usize>,
+    attributes: Attributes,
+}
+
+impl Order {
+    /// Whether a key lies beyond the far end of a range.
+    fn is_beyond(self, key: &[u8], far: Bound<&[u8]>) -> bool {
+        match (far, self) {
+            (Bound::Unbounded, _) => false,
+            (Bound::Included(end), Order::Ascending) => key > end,
+            (Bound::Excluded(end), Order::Ascending) => key >= end,
+            (Bound::Included(end), Order::Descending) => key < end,
+            (Bound::Excluded(end), Order::Descending) => key <= end,
+        }
+    }
+
+    /// Whether a visit that goes on at `next` has come further than `near`.
+    fn goes_on(self, near: &Bound<Vec<u8>>, next: &Bound<Vec<u8>>) -> bool {
+        let (Bound::Included(from) | Bound::Excluded(from)) = near else { return true };
+        let (Bound::Included(to) | Bound::Excluded(to)) = next else { return false };
+        let further = if self == Order::Ascending { to > from } else { to < from };
+        further || to == from && matches!((near, next), (Bound::Included(_), Bound::Excluded(_)))
+    }
+}
+
+/// The least key above all that begin with `prefix`; none where there is none.
+pub(in crate::table) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != 0xff)?;
+    let mut after = prefix[..=last].to_vec();
+    after[last] += 1;
+    Some(after)
+}
+
+/// Everything below a key; everything, where there is none.
+pub(in crate::table) fn below(key: Option<&[u8]>) -> Bound<&[u8]> {
+    key.map_or(Bound::Unbounded, Bound::Excluded)
+}
