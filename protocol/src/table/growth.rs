@@ -83,6 +83,17 @@ impl<R: Region> TableWriter<R> {
         (too_few || too_many) && self.version >= self.growth_waits_until && self.take_step(root, too_few)
     }
 
+    /// Grows the index for so many new keys in one commit, which would make its chains too long. What does not work
+    /// now shows when the keys come.
+    #[cold]
+    pub(super) fn grow_index_for(&mut self, keys: usize) {
+        while let Ok(root) = self.root()
+            && (u64::from(self.counts().slots) + keys as u64) * 2
+                > u64::from(root.buckets) * SLOTS_PER_BUCKET_HALVES
+            && self.take_step(root, true)
+        {}
+    }
+
     #[inline(never)]
     fn take_step(&mut self, root: Root, split: bool) -> bool {
         let staged = if split { self.split(root) } else { self.merge(root) };

@@ -16,7 +16,7 @@
 //! | `reader`, `scan` | reading in place |
 //! | `pin`, `versions`, `snapshot` | reading as of one version |
 //! | `ordered` | the ordered index, and ranges of it |
-//! | `writer`, `operations`, `transaction`, `bag` | the writes |
+//! | `writer`, `operations`, `bulk`, `transaction`, `bag` | the writes |
 //! | `space` | blocks: queues, runs, the limit, the horizon |
 //! | `growth`, `reclaim` | housekeeping in commits of its own |
 //! | `changes` | the change ring: which keys the commits changed |
@@ -53,6 +53,7 @@
 mod bag;
 mod bucket;
 mod changes;
+mod bulk;
 mod class;
 mod clock;
 mod entry;

@@ -22,6 +22,10 @@ impl<R: Region> TableWriter<R> {
     /// Called after each commit with the number of writes in it.
     #[inline]
     pub(super) fn keep_house(&mut self, writes: usize) {
+        if writes as u64 >= self.batch_commits {
+            // What so many writes freed is worth a batch of its own.
+            self.move_horizon();
+        }
         for _ in 0..STEPS_PER_WRITE * writes.max(1) {
             // What goes wrong in a sweep can wait: nothing is lost, and the next write that needs it says so.
             if !self.adjust_index() && !matches!(self.sweep(), Ok(true)) {

@@ -31,6 +31,8 @@ const LOG_COUNT: u64 = 1;
 #[derive(Debug, Default)]
 pub(super) struct Stage {
     visible: Words,
+    /// More that readers see, each known to come once: the removed-at words of entries.
+    once: Vec<(u64, u64)>,
     publishing: Words,
     header: Vec<(u64, u64)>,
 }
@@ -96,6 +98,7 @@ impl Stage {
     #[inline]
     pub(super) fn clear(&mut self) {
         self.visible.clear();
+        self.once.clear();
         self.publishing.clear();
         self.header.clear();
     }
@@ -103,13 +106,19 @@ impl Stage {
     /// Number of stores.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.visible.list.len() + self.publishing.list.len() + self.header.len()
+        self.visible.list.len() + self.once.len() + self.publishing.list.len() + self.header.len()
     }
 
     /// Stages a store that readers may see.
     #[inline]
     pub(super) fn store(&mut self, word: u64, value: u64) {
         self.visible.store(word, value);
+    }
+
+    /// Stages a store that readers may see, to a word that this commit stores no other time and does not read.
+    #[inline]
+    pub(super) fn store_once(&mut self, word: u64, value: u64) {
+        self.once.push((word, value));
     }
 
     /// Stages a store that makes what is prepared, or staged as visible, reachable: it comes after all of these.
@@ -185,7 +194,7 @@ impl Stage {
     /// Each store, in order.
     #[inline(always)]
     fn each(&self, mut store: impl FnMut(u64, u64)) {
-        for &(word, value) in &self.visible.list {
+        for &(word, value) in self.visible.list.iter().chain(&self.once) {
             store(word, value);
         }
         for &(word, value) in &self.publishing.list {

@@ -48,6 +48,8 @@ pub(super) struct Draft {
     objects: BTreeSet<Vec<u8>>,
     /// How many objects were inserted into a `duplicate_bag`.
     numbered: u32,
+    /// All that was there before the writes is removed.
+    clears: bool,
     /// Where the last write of a hash is, once there are too many to look through.
     positions: HashMap<u64, usize>,
 }
@@ -65,6 +67,8 @@ struct Write {
 
 /// Up to this many writes, looking through them is cheaper than hashing.
 const FEW: usize = 8;
+/// From this many writes on, the index grows before the commit and not after it.
+const MANY: usize = 256;
 /// Buffers longer than this are given back after the transaction that needed them.
 const KEPT_BYTES: usize = 1 << 20;
 
@@ -76,6 +80,7 @@ impl Draft {
         self.writes.clear();
         self.bytes.clear();
         self.bequest = None;
+        self.clears = false;
         self.positions.clear();
         self.objects.clear();
         self.numbered = 0;
@@ -116,6 +121,10 @@ impl Draft {
             count if count == FEW + 1 => (0..count).for_each(|position| self.index(position)),
             count => self.index(count - 1),
         }
+    }
+
+    pub(super) fn writes_key(&self, hash: u64, key: &[u8]) -> bool {
+        self.position(hash, key).is_some()
     }
 
     fn index(&mut self, position: usize) {
@@ -165,7 +174,7 @@ impl<'w, R: Region> Transaction<'w, R> {
             value.extend_from_slice(&draft.bytes[range]);
             return Ok(Some(self.writer.attributes(*deadline_ms)));
         }
-        self.writer.reader().read_into(key, value)
+        if draft.clears { Ok(None) } else { self.writer.reader().read_into(key, value) }
     }
 
     /// Inserts or overwrites; in a bag, inserts an object. The entry does not expire.
@@ -209,6 +218,14 @@ impl<'w, R: Region> Transaction<'w, R> {
         Ok(())
     }
 
+    /// Removes all entries, those of this transaction too.
+    pub fn clear(&mut self) {
+        let draft = &mut self.writer.draft;
+        draft.writes.clear();
+        draft.positions.clear();
+        draft.clears = true;
+    }
+
     /// What the heir is told, in the same commit: the position in a stream, say. It replaces the last bequest and
     /// stays until another does; an empty one is a bequest too.
     ///
@@ -227,7 +244,19 @@ impl<'w, R: Region> Transaction<'w, R> {
     /// See [`WriteError`]; then nothing has changed.
     pub fn commit(self) -> Result<u64, WriteError> {
         let mut draft = std::mem::take(&mut self.writer.draft);
+        if draft.writes.len() > MANY {
+            self.writer.begin()?;
+            let is_new = |write: &&Write| {
+                let key = &draft.bytes[write.key.clone()];
+                write.value.is_some() && self.writer.find(write.hash, key).is_ok_and(|found| found.is_none())
+            };
+            let new_keys = draft.writes.iter().filter(is_new).count();
+            self.writer.grow_index_for(new_keys);
+        }
         let result = self.writer.commit_with(draft.writes.len(), |writer| {
+            if draft.clears {
+                writer.prepare_clear(Some(&draft))?;
+            }
             for write in &draft.writes {
                 let key = &draft.bytes[write.key.clone()];
                 match &write.value {

@@ -9,6 +9,7 @@ use std::fmt;
 
 use super::bucket::{self, BUCKET_WORDS, BucketImage, Slot, Tag, View};
 use super::changes::{RecordKind, Recorder};
+use super::bulk::Place;
 use super::class::Unit;
 use super::clock::Clock;
 use super::entry::{
@@ -54,6 +55,8 @@ pub struct TableWriter<R> {
     schema_version: Option<u32>,
     /// For keys that are read again.
     pub(super) key_buffer: Vec<u8>,
+    /// Where the search for expired entries goes on.
+    pub(super) expired_up_to: Place,
     /// For values that are changed.
     pub(super) buffers: Buffers,
     /// Where the ordered index is to be tended.
@@ -102,6 +105,7 @@ impl<R: Region> TableWriter<R> {
             growth_waits_until: 0,
             schema_version: None,
             key_buffer: Vec::new(),
+            expired_up_to: Place::default(),
             buffers: Buffers::default(),
             tending: Tending::default(),
             draft: Draft::default(),
@@ -416,7 +420,7 @@ impl<R: Region> TableWriter<R> {
     pub(super) fn prepare_removal(&mut self, unit: Unit, block: u64) {
         let word = block + 1;
         let removed = entry::with_removed_at(self.reader.region().load(word), self.version + 1);
-        self.stage.store(word, removed);
+        self.stage.store_once(word, removed);
         self.record_removal(block);
         self.push_removed(unit);
     }

@@ -7,6 +7,7 @@
 //! | `model` | random operations do what a plain map does |
 //! | `operations` | looking and writing in one step; entries that expire |
 //! | `ordered`, `bags` | the ordered index does what a `BTreeMap` does, and bags what lists of values do |
+//! | `bulk` | many entries at once: clear, load, what is expired, a million writes in one commit |
 //! | `fencing` | who may write, and who goes on after a panic |
 //! | `full` | at the limit |
 //! | `large` | the largest and the smallest, and reads that take longer than the horizon rests |
@@ -20,6 +21,7 @@
 //! `tests/faults` beside this crate.
 
 mod changes;
+mod bulk;
 mod cuts;
 mod fencing;
 mod full;

@@ -1,0 +1,158 @@
+//! Many entries at once: all of them away, the expired ones away, many new ones in.
+//!
+//! Clearing a table is one commit that removes each entry, so readers see all of a key or nothing, snapshots keep what
+//! they have, and a full table can be cleared (R15). It logs one word for each entry: 1,000,000 entries take some
+//! 100 ms and a log of 16 MB. Their memory is reusable as the slots are emptied, by the writes that follow.
+
+use super::bucket::Slot;
+use super::class::Unit;
+use super::entry::Entry;
+use super::error::WriteError;
+use super::transaction::Draft;
+use super::writer::TableWriter;
+use crate::region::Region;
+
+/// Most entries, and most bytes of keys and values, that [`TableWriter::extend`] commits at once.
+const CHUNK_ENTRIES: usize = 512;
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// How far a walk over all entries has come. It means the same however the index grows and shrinks meanwhile.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// In the order of the hash's reversed bits; see [`super::scan`].
+    order: u64,
+}
+
+impl<R: Region> TableWriter<R> {
+    /// Removes all entries, as one commit, and says how many there were. Never fails for want of the table's memory.
+    ///
+    /// # Errors
+    /// See [`WriteError`]; then nothing has changed.
+    pub fn clear(&mut self) -> Result<u64, WriteError> {
+        let (entries, _) = self.commit_with(1, |writer| writer.prepare_clear(None))?;
+        self.move_horizon();
+        Ok(entries)
+    }
+
+    /// Removes up to `limit` expired entries, as one commit, and says how many. It begins where the last call stopped, and looks
+    /// at each entry once at most: fewer than `limit` means that none is left.
+    ///
+    /// # Errors
+    /// See [`WriteError`]; then nothing has changed.
+    pub fn remove_expired(&mut self, limit: usize) -> Result<usize, WriteError> {
+        self.begin()?;
+        let expired = self.find_expired(limit)?;
+        self.commit_with(expired.len(), |writer| {
+            for unit in &expired {
+                writer.count(-1, 0)?;
+                writer.prepare_removal(*unit, writer.reader.layout().block(*unit));
+            }
+            Ok(())
+        })?;
+        Ok(expired.len())
+    }
+
+    /// Inserts or overwrites many entries, some hundreds in each commit, and says how many. What shall be there whole or not
+    /// at all belongs into a [`super::Transaction`].
+    ///
+    /// # Errors
+    /// See [`WriteError`]; then the entries before, in whole commits, are in the table.
+    pub fn extend<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &mut self,
+        entries: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<u64, WriteError> {
+        let mut entries = entries.into_iter().peekable();
+        let mut inserted = 0;
+        while entries.peek().is_some() {
+            let mut transaction = self.transaction();
+            let mut bytes = 0;
+            let mut chunk = 0;
+            for (key, value) in entries.by_ref().take(CHUNK_ENTRIES) {
+                transaction.insert(key.as_ref(), value.as_ref())?;
+                chunk += 1;
+                bytes += key.as_ref().len() + value.as_ref().len();
+                if bytes >= CHUNK_BYTES {
+                    break;
+                }
+            }
+            transaction.commit()?;
+            inserted += chunk;
+        }
+        Ok(inserted)
+    }
+
+    /// Stages the removal of every entry, but for the keys that a transaction writes afterwards (R4).
+    pub(super) fn prepare_clear(&mut self, draft: Option<&Draft>) -> Result<u64, WriteError> {
+        let mut removed = 0_i32;
+        let mut units = Vec::new();
+        let mut place = Some(Place::default());
+        while let Some(from) = place {
+            place = self.entries_from(from, &mut units)?;
+            for (unit, entry) in units.drain(..) {
+                let block = self.reader.layout().block(unit);
+                if draft.is_some_and(|draft| self.is_drafted(draft, block, &entry)) {
+                    continue;
+                }
+                self.prepare_removal(unit, block);
+                removed += 1;
+            }
+        }
+        self.count(-removed, 0)?;
+        Ok(u64::from(removed.unsigned_abs()))
+    }
+
+    fn is_drafted(&self, draft: &Draft, block: u64, entry: &Entry) -> bool {
+        let mut key = Vec::new();
+        self.reader.region().copy_out(entry.key_at(block), entry.key_bytes, &mut key)
+            && draft.writes_key(self.reader.layout().hash(&key), &key)
+    }
+
+    fn find_expired(&mut self, limit: usize) -> Result<Vec<Unit>, WriteError> {
+        let mut expired = Vec::new();
+        let start = self.expired_up_to;
+        let (mut from, mut is_again) = (start, false);
+        let mut units = Vec::new();
+        while expired.len() < limit {
+            let next = self.entries_from(from, &mut units)?;
+            let clock = self.reader.clock();
+            let over = units.drain(..).filter(|(_, entry)| entry.is_expired(clock)).map(|(unit, _)| unit);
+            expired.extend(over);
+            if expired.len() > limit {
+                // The next call begins here.
+                expired.truncate(limit);
+                break;
+            }
+            from = next.unwrap_or_default();
+            // Once round: to the end, and from the beginning to where it started.
+            if is_again && (next.is_none() || from >= start) || next.is_none() && start == Place::default() {
+                break;
+            }
+            is_again |= next.is_none();
+        }
+        self.expired_up_to = from;
+        Ok(expired)
+    }
+
+    /// The entries that stand at a place, expired ones too, and the place after it; none after the last one.
+    fn entries_from(
+        &self,
+        place: Place,
+        entries: &mut Vec<(Unit, Entry)>,
+    ) -> Result<Option<Place>, WriteError> {
+        let (region, layout, root) = (self.reader.region(), self.reader.layout(), self.root()?);
+        let number = root.bucket(place.order.reverse_bits());
+        for slot in layout.chain(region, number)?.into_iter().flat_map(Slot::all) {
+            let unit = slot.entry(region);
+            if unit.is_none() {
+                continue;
+            }
+            let entry = Entry::read(region, layout.block(unit))
+                .ok_or_else(|| WriteError::Corrupt("a slot points to what is no entry".into()))?;
+            if !entry.is_removed() {
+                entries.push((unit, entry));
+            }
+        }
+        let last = place.order | (u64::MAX >> root.depth(number));
+        Ok(last.checked_add(1).map(|order| Place { order }))
+    }
+}
