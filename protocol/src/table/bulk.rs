@@ -104,7 +104,7 @@ impl<R: Region> TableWriter<R> {
     fn is_drafted(&self, draft: &Draft, block: u64, entry: &Entry) -> bool {
         let mut key = Vec::new();
         self.reader.region().copy_out(entry.key_at(block), entry.key_bytes, &mut key)
-            && draft.writes_key(self.reader.layout().hash(&key), &key)
+            && draft.position(self.reader.layout().hash(&key), &key).is_some()
     }
 
     fn find_expired(&mut self, limit: usize) -> Result<Vec<Unit>, WriteError> {

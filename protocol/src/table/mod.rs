@@ -52,8 +52,8 @@
 
 mod bag;
 mod bucket;
-mod changes;
 mod bulk;
+mod changes;
 mod class;
 mod clock;
 mod entry;

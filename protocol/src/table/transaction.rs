@@ -92,7 +92,7 @@ impl Draft {
         start..self.bytes.len()
     }
 
-    fn position(&self, hash: u64, key: &[u8]) -> Option<usize> {
+    pub(super) fn position(&self, hash: u64, key: &[u8]) -> Option<usize> {
         let is_it = |position: &usize| {
             let write = &self.writes[*position];
             write.hash == hash && &self.bytes[write.key.clone()] == key
@@ -121,10 +121,6 @@ impl Draft {
             count if count == FEW + 1 => (0..count).for_each(|position| self.index(position)),
             count => self.index(count - 1),
         }
-    }
-
-    pub(super) fn writes_key(&self, hash: u64, key: &[u8]) -> bool {
-        self.position(hash, key).is_some()
     }
 
     fn index(&mut self, position: usize) {

@@ -8,8 +8,8 @@
 use std::fmt;
 
 use super::bucket::{self, BUCKET_WORDS, BucketImage, Slot, Tag, View};
-use super::changes::{RecordKind, Recorder};
 use super::bulk::Place;
+use super::changes::{RecordKind, Recorder};
 use super::class::Unit;
 use super::clock::Clock;
 use super::entry::{

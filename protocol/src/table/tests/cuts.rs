@@ -87,7 +87,7 @@ impl Scene {
 
     /// Carries operations out without trying their cuts.
     fn prepare(&mut self, operation: &Operation) -> Result<(), WriteError> {
-        let result = carry_out(&mut self.writer, operation);
+        let result = carry_out(&mut self.writer, operation).map(drop);
         for store in self.live.take() {
             self.step(store);
         }
@@ -110,6 +110,9 @@ impl Scene {
             (self.live.load(ROOT), self.live.load(NEXT_SPAN), self.live.load(HORIZON));
         let counts = Counts::from_word(self.live.load(COUNTS));
         let result = carry_out(&mut self.writer, operation);
+        // The index may have grown before a large transaction's own commit.
+        let version = result.as_ref().map_or(version, |own| own.map_or(version, |own| own.saturating_sub(1)));
+        let result = result.map(drop);
         let stores = self.live.take();
         let after = if result.is_ok() { after(&before, operation) } else { before.clone() };
 
@@ -194,7 +197,8 @@ fn mix(word: u64, value: u64) -> u64 {
     xxhash_rust::xxh3::xxh3_64(&bytes)
 }
 
-fn carry_out(writer: &mut TableWriter<Live>, operation: &Operation) -> Result<(), WriteError> {
+/// The version of a transaction's commit is said.
+fn carry_out(writer: &mut TableWriter<Live>, operation: &Operation) -> Result<Option<u64>, WriteError> {
     if operation.single {
         for (key, value) in &operation.writes {
             match value {
@@ -202,7 +206,8 @@ fn carry_out(writer: &mut TableWriter<Live>, operation: &Operation) -> Result<()
                 None => writer.remove(key)?,
             };
         }
-        return operation.bequest.as_deref().map_or(Ok(()), |bequest| writer.bequeath(bequest));
+        operation.bequest.as_deref().map_or(Ok(()), |bequest| writer.bequeath(bequest))?;
+        return Ok(None);
     }
     let mut transaction = writer.transaction();
     for (key, value) in &operation.writes {
@@ -214,7 +219,7 @@ fn carry_out(writer: &mut TableWriter<Live>, operation: &Operation) -> Result<()
     if let Some(bequest) = &operation.bequest {
         transaction.bequeath(bequest)?;
     }
-    transaction.commit().map(|_| ())
+    transaction.commit().map(Some)
 }
 
 fn after(before: &Content, operation: &Operation) -> Content {

@@ -20,8 +20,8 @@
 //! Those that draw samples draw more with `HEIRLOOM_EFFORT=50`. That they would find a fault is shown by planting some: see
 //! `tests/faults` beside this crate.
 
-mod changes;
 mod bulk;
+mod changes;
 mod cuts;
 mod fencing;
 mod full;
