@@ -412,22 +412,20 @@ impl<R: Region> Transaction<'_, R> {
     fn visit_composites(&self, prefix: &[u8], each: &mut Visit<'_>) -> Result<(), ReadError> {
         let mut drafted = self.drafted(prefix).peekable();
         let mut go_on = true;
-        self.reader().visit_composites(
-            AsOf::Newest,
-            prefix,
-            usize::MAX,
-            &mut |composite, value, attributes| {
-                while let Some(write) = drafted.next_if(|write| write.key < composite) {
-                    go_on = go_on && write.visit(each);
-                }
-                go_on = go_on
-                    && match drafted.next_if(|write| write.key == composite) {
-                        Some(write) => write.visit(each),
-                        None => each(composite, value, attributes),
-                    };
-                go_on
-            },
-        )?;
+        let in_table = &mut |composite: &[u8], value: &[u8], attributes: Attributes| {
+            while let Some(write) = drafted.next_if(|write| write.key < composite) {
+                go_on = go_on && write.visit(each);
+            }
+            go_on = go_on
+                && match drafted.next_if(|write| write.key == composite) {
+                    Some(write) => write.visit(each),
+                    None => each(composite, value, attributes),
+                };
+            go_on
+        };
+        if !self.clears() {
+            self.reader().visit_composites(AsOf::Newest, prefix, usize::MAX, in_table)?;
+        }
         while go_on && let Some(write) = drafted.next() {
             go_on = write.visit(each);
         }

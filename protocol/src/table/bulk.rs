@@ -17,10 +17,12 @@ const CHUNK_ENTRIES: usize = 512;
 const CHUNK_BYTES: usize = 256 * 1024;
 
 /// How far a walk over all entries has come. It means the same however the index grows and shrinks meanwhile.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    /// In the order of the hash's reversed bits; see [`super::scan`].
+    /// In the order of the hash's reversed bits (see [`super::scan`]): for a `set`.
     order: u64,
+    /// In the order of the keys that the index has: for the other kinds.
+    key: Vec<u8>,
 }
 
 impl<R: Region> TableWriter<R> {
@@ -87,7 +89,7 @@ impl<R: Region> TableWriter<R> {
         let mut units = Vec::new();
         let mut place = Some(Place::default());
         while let Some(from) = place {
-            place = self.entries_from(from, &mut units)?;
+            place = self.entries_from(&from, &mut units)?;
             for (unit, entry) in units.drain(..) {
                 let block = self.reader.layout().block(unit);
                 if draft.is_some_and(|draft| self.is_drafted(draft, block, &entry)) {
@@ -109,11 +111,11 @@ impl<R: Region> TableWriter<R> {
 
     fn find_expired(&mut self, limit: usize) -> Result<Vec<Unit>, WriteError> {
         let mut expired = Vec::new();
-        let start = self.expired_up_to;
-        let (mut from, mut is_again) = (start, false);
+        let start = std::mem::take(&mut self.expired_up_to);
+        let (mut from, mut is_again) = (start.clone(), false);
         let mut units = Vec::new();
         while expired.len() < limit {
-            let next = self.entries_from(from, &mut units)?;
+            let next = self.entries_from(&from, &mut units)?;
             let clock = self.reader.clock();
             let over = units.drain(..).filter(|(_, entry)| entry.is_expired(clock)).map(|(unit, _)| unit);
             expired.extend(over);
@@ -122,12 +124,13 @@ impl<R: Region> TableWriter<R> {
                 expired.truncate(limit);
                 break;
             }
-            from = next.unwrap_or_default();
             // Once round: to the end, and from the beginning to where it started.
-            if is_again && (next.is_none() || from >= start) || next.is_none() && start == Place::default() {
+            let at_end = next.is_none();
+            from = next.unwrap_or_default();
+            if is_again && (at_end || from >= start) || at_end && start == Place::default() {
                 break;
             }
-            is_again |= next.is_none();
+            is_again |= at_end;
         }
         self.expired_up_to = from;
         Ok(expired)
@@ -136,23 +139,37 @@ impl<R: Region> TableWriter<R> {
     /// The entries that stand at a place, expired ones too, and the place after it; none after the last one.
     fn entries_from(
         &self,
-        place: Place,
+        place: &Place,
         entries: &mut Vec<(Unit, Entry)>,
     ) -> Result<Option<Place>, WriteError> {
-        let (region, layout, root) = (self.reader.region(), self.reader.layout(), self.root()?);
-        let number = root.bucket(place.order.reverse_bits());
-        for slot in layout.chain(region, number)?.into_iter().flat_map(Slot::all) {
-            let unit = slot.entry(region);
-            if unit.is_none() {
-                continue;
-            }
+        let (region, layout) = (self.reader.region(), self.reader.layout());
+        let (units, next) = if self.is_ordered() { self.leaf_from(place)? } else { self.bucket_from(place)? };
+        for unit in units.into_iter().filter(|unit| !unit.is_none()) {
             let entry = Entry::read(region, layout.block(unit))
                 .ok_or_else(|| WriteError::Corrupt("a slot points to what is no entry".into()))?;
             if !entry.is_removed() {
                 entries.push((unit, entry));
             }
         }
+        Ok(next)
+    }
+
+    fn bucket_from(&self, place: &Place) -> Result<(Vec<Unit>, Option<Place>), WriteError> {
+        let (region, layout, root) = (self.reader.region(), self.reader.layout(), self.root()?);
+        let number = root.bucket(place.order.reverse_bits());
+        let chain = layout.chain(region, number)?;
+        let units = chain.into_iter().flat_map(Slot::all).map(|slot| slot.entry(region)).collect();
         let last = place.order | (u64::MAX >> root.depth(number));
-        Ok(last.checked_add(1).map(|order| Place { order }))
+        Ok((units, last.checked_add(1).map(|order| Place { order, ..Place::default() })))
+    }
+
+    fn leaf_from(&self, place: &Place) -> Result<(Vec<Unit>, Option<Place>), WriteError> {
+        let (units, next) = self.reader.leaf_units(&place.key)?;
+        match next {
+            Some(key) if key <= place.key => {
+                Err(WriteError::Corrupt("the separators of the tree are not in order".into()))
+            }
+            next => Ok((units, next.map(|key| Place { key, ..Place::default() }))),
+        }
     }
 }

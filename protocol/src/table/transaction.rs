@@ -219,6 +219,7 @@ impl<'w, R: Region> Transaction<'w, R> {
         let draft = &mut self.writer.draft;
         draft.writes.clear();
         draft.positions.clear();
+        draft.objects.clear();
         draft.clears = true;
     }
 
@@ -240,7 +241,7 @@ impl<'w, R: Region> Transaction<'w, R> {
     /// See [`WriteError`]; then nothing has changed.
     pub fn commit(self) -> Result<u64, WriteError> {
         let mut draft = std::mem::take(&mut self.writer.draft);
-        if draft.writes.len() > MANY {
+        if draft.writes.len() > MANY && !self.writer.is_ordered() {
             self.writer.begin()?;
             let is_new = |write: &&Write| {
                 let key = &draft.bytes[write.key.clone()];
@@ -280,6 +281,11 @@ impl<'w, R: Region> Transaction<'w, R> {
 impl<R: Region> Transaction<'_, R> {
     pub(super) fn reader(&self) -> &TableReader<R> {
         self.writer.reader()
+    }
+
+    /// Whether what the table has is gone for this transaction.
+    pub(super) fn clears(&self) -> bool {
+        self.writer.draft.clears
     }
 
     pub(super) fn is_of_bag(&self) -> bool {

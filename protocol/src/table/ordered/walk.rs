@@ -162,6 +162,16 @@ impl<R: Region> TableReader<R> {
         }))
     }
 
+    /// What a leaf points to, from a key on, and the least key that the next leaf can have. For the owner.
+    pub(in crate::table) fn leaf_units(&self, from: &[u8]) -> Result<(Vec<Unit>, Option<Vec<u8>>), Nonsense> {
+        let near = Bound::Included(from);
+        let Some((leaf, end)) = self.leaf_at(near, Order::Ascending)? else { return Ok((Vec::new(), None)) };
+        let (permutation, positions) = self.positions_from(leaf, near, Order::Ascending)?;
+        let slot = |position| Slot { bucket: leaf, lane: permutation.lane(position) };
+        let units = positions.map(|position| slot(position).entry(self.region())).collect();
+        Ok((units, end.map(|separator| separator.copy(self.layout(), self.region())).transpose()?))
+    }
+
     /// The leaf that a bound is in, and the separator at which its range ends in that order, where it is not the last.
     fn leaf_at(
         &self,
