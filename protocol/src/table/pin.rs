@@ -23,6 +23,9 @@ use super::layout::{APPLIED, HELD_SIZE, HORIZON, Layout, MOST_PINS, PINS};
 use crate::region::Region;
 use crate::sync::fence;
 
+/// What is not pinned has this.
+const NO_SLOT: u32 = u32::MAX;
+
 /// A version that is kept readable, until [`unpin`] or until whoever gave it takes it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pin {
@@ -50,8 +53,17 @@ impl Pin {
         self.version
     }
 
+    /// No pin. The version stands for as long as it could still be pinned: while the horizon is not beyond it, nothing
+    /// that it wants is reused or unlinked.
+    pub(super) fn none(version: u64) -> Self {
+        Self { slot: NO_SLOT, version }
+    }
+
     /// Whether it still stands (R13).
     pub(super) fn stands<R: Region>(self, region: &R) -> bool {
+        if self.slot == NO_SLOT {
+            return region.load(HORIZON) <= self.version;
+        }
         let slot = u64::from(self.slot);
         slot < MOST_PINS && self.version < u64::MAX && region.load(PINS + slot) == self.version + 1
     }
