@@ -5,7 +5,10 @@
 use std::sync::Arc;
 
 use heirloom_protocol::region::HeapRegion;
-use heirloom_protocol::table::{self, OpenError, ReadError, TableInfo, TableReader, TableWriter, WriteError};
+use heirloom_protocol::table::{
+    self, Changes, Cursor, FollowError, OpenError, Pin, ReadError, TableInfo, TableReader, TableSnapshot,
+    TableWriter, WriteError,
+};
 
 use crate::host::{MapError, MappedRegion, OwnedFd};
 
@@ -76,6 +79,75 @@ impl ReadHandle {
 
     pub(crate) fn scan(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ReadError> {
         on_either!(self, table => table.scan(each))
+    }
+}
+
+impl ReadHandle {
+    /// The table as of a pinned version.
+    pub(crate) fn snapshot(&self, pin: Pin) -> SnapshotHandle<'_> {
+        match self {
+            Self::Mapped(table) => SnapshotHandle::Mapped(table.snapshot(pin)),
+            Self::Heap(table) => SnapshotHandle::Heap(table.snapshot(pin)),
+        }
+    }
+
+    /// The table as of now, for as long as that lasts without a pin.
+    pub(crate) fn glimpse(&self) -> SnapshotHandle<'_> {
+        match self {
+            Self::Mapped(table) => SnapshotHandle::Mapped(table.glimpse()),
+            Self::Heap(table) => SnapshotHandle::Heap(table.glimpse()),
+        }
+    }
+
+    pub(crate) fn follow(&self) -> Cursor {
+        on_either!(self, table => table.follow())
+    }
+
+    pub(crate) fn follow_from(&self, version: u64) -> Cursor {
+        on_either!(self, table => table.follow_from(version))
+    }
+
+    pub(crate) fn changes(
+        &self,
+        cursor: Cursor,
+        until: u64,
+        changes: &mut Changes,
+    ) -> Result<Cursor, FollowError> {
+        on_either!(self, table => table.changes(cursor, until, changes))
+    }
+
+    /// Which creation of the table it is.
+    pub(crate) fn incarnation(&self) -> u64 {
+        on_either!(self, table => table.incarnation())
+    }
+
+    /// The memory of a table on the heap.
+    pub(crate) fn heap_region(&self) -> Option<&Arc<HeapRegion>> {
+        match self {
+            Self::Heap(table) => Some(table.region()),
+            Self::Mapped(_) => None,
+        }
+    }
+}
+
+/// Reads a table as of one version, wherever it is.
+#[derive(Debug)]
+pub(crate) enum SnapshotHandle<'r> {
+    Mapped(TableSnapshot<'r, MappedRegion>),
+    Heap(TableSnapshot<'r, Arc<HeapRegion>>),
+}
+
+impl SnapshotHandle<'_> {
+    pub(crate) fn version(&self) -> u64 {
+        on_either!(self, snapshot => snapshot.version())
+    }
+
+    pub(crate) fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, ReadError> {
+        on_either!(self, snapshot => snapshot.get_into(key, value))
+    }
+
+    pub(crate) fn scan(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ReadError> {
+        on_either!(self, snapshot => snapshot.scan(each))
     }
 }
 

@@ -53,6 +53,7 @@
 //! | [`Writer`], [`Transaction`] | the one handle that writes; several writes that survive together |
 //! | [`Owned`] | the ready-made heir of a service whose request handlers write |
 //! | [`Reader`] | reads in place; never waits, not even for a dead manager |
+//! | [`Watch`] | follows the changes as they commit |
 //! | [`Key`], [`Value`] | Rust types as keys (in order) and values, or plain bytes |
 //! | [`testing`] | a table on the heap, for one's own tests: no daemon, no shared memory |
 //!
@@ -75,6 +76,7 @@ pub mod testing;
 pub mod tokio;
 mod transaction;
 mod transfer;
+mod watch;
 mod worker;
 mod writer;
 
@@ -88,5 +90,6 @@ pub use owned::{Owned, OwnedError};
 pub use reader::{Entry, ReadError, Reader};
 pub use transaction::Transaction;
 pub use transfer::{AcceptError, BequestError, GiftError, Transfer};
+pub use watch::{Change, Changes, Watch, WatchError, Watched};
 pub use worker::{HeirError, Worker};
 pub use writer::{WriteError, Writer};

@@ -39,6 +39,10 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Reader<K, V> {
         Self { source, types: PhantomData }
     }
 
+    pub(crate) fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
     /// The value of a key.
     ///
     /// # Errors

@@ -301,6 +301,11 @@ impl<R: Region> TableReader<R> {
         self.region.load(EPOCH)
     }
 
+    /// Which creation of the table it is (R6).
+    pub fn incarnation(&self) -> u64 {
+        self.layout.incarnation
+    }
+
     /// What pins hold back of the table's memory.
     pub fn held(&self) -> Held {
         held(&self.region)

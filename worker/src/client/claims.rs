@@ -1,8 +1,10 @@
 //! What a client has at the manager until it is dropped: a pin, or being a follower.
 
-#![allow(dead_code)] // until snapshots and watch take them up
-
 use std::sync::Arc;
+
+use heirloom_protocol::message::Refusal;
+use heirloom_protocol::region::HeapRegion;
+use heirloom_protocol::table::{self, Pin};
 
 use super::{Answer, Client, Link, Question, RequestError};
 
@@ -10,17 +12,22 @@ use super::{Answer, Client, Link, Question, RequestError};
 /// old (rule R13): the pin's word in the table says so.
 #[must_use = "dropped, the pin is given back"]
 pub(crate) struct Pinned {
-    link: Arc<Link>,
-    table: String,
-    slot: u32,
-    version: u64,
+    pin: Pin,
+    giver: Giver,
+}
+
+/// Who gave a pin.
+enum Giver {
+    Manager { link: Arc<Link>, table: String },
+    /// Nobody but us, in a test.
+    Heap(Arc<HeapRegion>),
 }
 
 /// Keeps the owner writing a table's changes to its ring. Dropped, the owner need not; said again after a reconnection.
 #[must_use = "dropped, the table is not followed"]
 pub(crate) struct Followed {
-    link: Arc<Link>,
-    table: String,
+    /// None in a test, whose table is followed for good.
+    at_manager: Option<(Arc<Link>, String)>,
 }
 
 impl Client {
@@ -33,7 +40,8 @@ impl Client {
     /// What the answer to [`Question::Pin`] says.
     pub(crate) fn pinned(&self, table: &str, answer: &Answer) -> Result<Pinned, RequestError> {
         let Answer::Pinned { slot, version } = *answer else { return Err(RequestError::Unexpected) };
-        Ok(Pinned { link: Arc::clone(self.link()), table: table.to_owned(), slot, version })
+        let giver = Giver::Manager { link: Arc::clone(self.link()), table: table.to_owned() };
+        Ok(Pinned { pin: Pin::from_parts(slot, version), giver })
     }
 
     /// Follows a table's changes: every commit after this has returned is in the ring.
@@ -45,30 +53,48 @@ impl Client {
     /// The manager has agreed to [`Question::Follow`].
     pub(crate) fn followed(&self, table: &str) -> Followed {
         self.link().follows(table);
-        Followed { link: Arc::clone(self.link()), table: table.to_owned() }
+        Followed { at_manager: Some((Arc::clone(self.link()), table.to_owned())) }
     }
 }
 
 impl Pinned {
-    /// Where the pin's word is.
-    pub(crate) fn slot(&self) -> u32 {
-        self.slot
+    /// Pins the newest version of a table on the heap, as a manager would.
+    pub(crate) fn on_heap(region: &Arc<HeapRegion>) -> Result<Self, RequestError> {
+        let refused = |error: table::PinError| RequestError::Refused {
+            why: Refusal::TooMany,
+            message: error.to_string(),
+        };
+        let pin = table::pin(region).map_err(refused)?;
+        Ok(Self { pin, giver: Giver::Heap(Arc::clone(region)) })
     }
 
-    /// The version that it holds.
-    pub(crate) fn version(&self) -> u64 {
-        self.version
+    /// What reads the version that is pinned.
+    pub(crate) fn pin(&self) -> Pin {
+        self.pin
+    }
+}
+
+impl Followed {
+    /// Has a table on the heap followed, as a manager would.
+    pub(crate) fn on_heap(region: &Arc<HeapRegion>) -> Self {
+        table::set_followed(region, true);
+        Self { at_manager: None }
     }
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        self.link.unpin(&self.table, self.slot, self.version);
+        match &self.giver {
+            Giver::Manager { link, table } => link.unpin(table, self.pin.slot(), self.pin.version()),
+            Giver::Heap(region) => table::unpin(region, self.pin),
+        }
     }
 }
 
 impl Drop for Followed {
     fn drop(&mut self) {
-        self.link.unfollow(&self.table);
+        if let Some((link, table)) = &self.at_manager {
+            link.unfollow(table);
+        }
     }
 }

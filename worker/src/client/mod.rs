@@ -32,6 +32,7 @@ use std::{env, fmt};
 use crossbeam_channel::Receiver;
 use heirloom_protocol::message::{MAX_NAME_BYTES, Status};
 
+pub(crate) use claims::{Followed, Pinned};
 pub use error::{ConnectError, RequestError};
 pub use handing_on::{HandOn, HandedOn, Verified};
 pub(crate) use link::{Asking, Link};
@@ -304,7 +305,7 @@ impl Client {
     ) -> Result<Reader<K, V>, RequestError> {
         let Answer::Opened(descriptor) = answer else { return Err(RequestError::Unexpected) };
         let segment = source::open(table, descriptor)?;
-        let source = Source::new(table.to_owned(), segment, Some(Arc::clone(&self.link)));
+        let source = Source::new(table.to_owned(), segment, Some(self.clone()));
         Ok(Reader::new(self.link.share(source)))
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::{Link, RequestError};
+use super::claims::{Followed, Pinned};
+use super::{Client, RequestError};
 use crate::engine::ReadHandle;
 use crate::host::OwnedFd;
 
@@ -13,12 +14,12 @@ pub(crate) struct Source {
     table: String,
     segment: ArcSwap<ReadHandle>,
     /// Readers keep the client's thread going, which moves them to a new segment. None in a test without a manager.
-    _link: Option<Arc<Link>>,
+    client: Option<Client>,
 }
 
 impl Source {
-    pub(crate) fn new(table: String, segment: ReadHandle, link: Option<Arc<Link>>) -> Arc<Self> {
-        Arc::new(Self { table, segment: ArcSwap::from_pointee(segment), _link: link })
+    pub(crate) fn new(table: String, segment: ReadHandle, client: Option<Client>) -> Arc<Self> {
+        Arc::new(Self { table, segment: ArcSwap::from_pointee(segment), client })
     }
 
     pub(crate) fn table(&self) -> &str {
@@ -29,6 +30,30 @@ impl Source {
     #[inline]
     pub(crate) fn segment(&self) -> Guard<Arc<ReadHandle>> {
         self.segment.load()
+    }
+
+    /// Whom to ask for pins; nobody in a test without a manager.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn client(&self) -> Option<&Client> {
+        self.client.as_ref()
+    }
+
+    /// Pins the table's newest version. In a test without a manager, the reader is the manager.
+    pub(crate) fn pin(&self) -> Result<Pinned, RequestError> {
+        match (&self.client, self.segment().heap_region()) {
+            (Some(client), _) => client.pin(&self.table),
+            (None, Some(region)) => Pinned::on_heap(region),
+            (None, None) => Err(RequestError::Unexpected),
+        }
+    }
+
+    /// Follows the table's changes: every commit that begins after this has returned is in the change ring.
+    pub(crate) fn follow(&self) -> Result<Followed, RequestError> {
+        match (&self.client, self.segment().heap_region()) {
+            (Some(client), _) => client.follow(&self.table),
+            (None, Some(region)) => Ok(Followed::on_heap(region)),
+            (None, None) => Err(RequestError::Unexpected),
+        }
     }
 
     /// Moves all readers to the segment behind `descriptor`, if it is not the one they read already: every creation has
