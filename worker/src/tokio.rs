@@ -55,6 +55,8 @@ use ::tokio::task;
 use ::tokio::time::timeout;
 use heirloom_protocol::message::Status;
 
+pub use crate::watch::tokio::{Watch, watch, watch_from};
+
 use crate::client::{self, ANSWER_TIME, Answer, Answered, Question, socket_from_env};
 use crate::{
     AcceptError, ConnectError, Fenced, HandOn, HandedOn, HeirError, Key, Owned, Reader, Recall, RequestError,
@@ -151,10 +153,7 @@ impl Client {
     }
 
     async fn ask(&self, question: Question) -> Result<Answer, RequestError> {
-        let (sender, answer) = oneshot::channel();
-        let reply = Box::new(move |answered| drop(sender.send(answered)));
-        let _asking = self.0.ask_then(question.clone(), reply)?;
-        awaited(&question, answer).await
+        ask(&self.0, question).await
     }
 }
 
@@ -320,6 +319,13 @@ impl TableHeir for Forward {
     fn fenced(&mut self, fenced: Fenced) {
         let _ = self.0.send(Told::Fenced(fenced));
     }
+}
+
+pub(crate) async fn ask(client: &crate::Client, question: Question) -> Result<Answer, RequestError> {
+    let (sender, answer) = oneshot::channel();
+    let reply = Box::new(move |answered| drop(sender.send(answered)));
+    let _asking = client.ask_then(question.clone(), reply)?;
+    awaited(&question, answer).await
 }
 
 async fn awaited(question: &Question, answer: oneshot::Receiver<Answered>) -> Result<Answer, RequestError> {

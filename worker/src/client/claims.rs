@@ -18,7 +18,10 @@ pub(crate) struct Pinned {
 
 /// Who gave a pin.
 enum Giver {
-    Manager { link: Arc<Link>, table: String },
+    Manager {
+        link: Arc<Link>,
+        table: String,
+    },
     /// Nobody but us, in a test.
     Heap(Arc<HeapRegion>),
 }

@@ -49,7 +49,8 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Changes<K, V> {
     /// The changed keys with their values.
     pub fn iter(&self) -> impl Iterator<Item = Result<Change<K, V>, ReadError>> {
         self.bytes().map(|(key, value)| {
-            let decoded = K::decode_key(key).and_then(|key| Ok((key, value.map(V::decode_value).transpose()?)));
+            let decoded =
+                K::decode_key(key).and_then(|key| Ok((key, value.map(V::decode_value).transpose()?)));
             decoded.map_err(|error| ReadError::codec(self.source.table(), error))
         })
     }

@@ -105,11 +105,8 @@ impl Follower {
 
     /// Looks the changed keys up.
     fn read(&self, snapshot: &SnapshotHandle<'_>) -> Result<Batch, table::ReadError> {
-        let mut batch = Batch {
-            version: snapshot.version(),
-            cleared: self.changes.is_cleared(),
-            ..Batch::default()
-        };
+        let mut batch =
+            Batch { version: snapshot.version(), cleared: self.changes.is_cleared(), ..Batch::default() };
         for key in self.changes.keys() {
             let start = batch.bytes.len();
             batch.bytes.extend_from_slice(key);
@@ -121,7 +118,7 @@ impl Follower {
         Ok(batch)
     }
 
-    /// Reads the whole table as of what is pinned, and goes on from there.
+    /// Reads the whole table as of what is pinned, and goes on from there, unless `each` refuses an entry.
     pub(super) fn start_over(
         &mut self,
         pinned: &Pinned,
@@ -129,9 +126,15 @@ impl Follower {
     ) -> Result<(), ReadError> {
         let source = Arc::clone(&self.source);
         let segment = source.segment();
-        let scanned = segment.snapshot(pinned.pin()).scan(each);
+        let mut whole = true;
+        let scanned = segment.snapshot(pinned.pin()).scan(&mut |key, value| {
+            whole = each(key, value);
+            whole
+        });
         scanned.map_err(|error| ReadError::from_engine(source.table(), error))?;
-        self.go_on(&segment, pinned.pin().version());
+        if whole {
+            self.go_on(&segment, pinned.pin().version());
+        }
         Ok(())
     }
 

@@ -19,6 +19,8 @@
 mod changes;
 mod follower;
 mod pace;
+#[cfg(feature = "tokio")]
+pub(crate) mod tokio;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -28,7 +30,7 @@ use std::time::{Duration, Instant};
 
 pub use changes::{Change, Changes};
 
-use crate::client::{RequestError, Source};
+use crate::client::{Pinned, RequestError, Source};
 use crate::codec::{Key, Value};
 use crate::reader::{ReadError, Reader};
 use follower::{Follower, Look};
@@ -46,13 +48,12 @@ pub struct Watch<K: ?Sized, V: ?Sized> {
 }
 
 /// What a watch tells.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum Watched<K: ?Sized, V: ?Sized> {
     /// What commits have changed since the last time.
     Changes(Changes<K, V>),
     /// More has changed than the table keeps notes of, or another table was created in its place. Go on with
-    /// [`Watch::start_over`], or with [`Watch::skip`]; until then, the watch says nothing else.
+    /// [`Watch::start_over`], or with [`Watch::skip_to_now`]; until then, the watch says nothing else.
     Overtaken,
 }
 
@@ -159,10 +160,18 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Watch<K, V> {
     ///
     /// # Errors
     /// [`WatchError`], also where an entry is no `(K, V)`; then `each` may have been called, and the watch is where it was.
-    pub fn start_over(&mut self, mut each: impl FnMut(K::Owned, V::Owned)) -> Result<u64, WatchError> {
+    pub fn start_over(&mut self, each: impl FnMut(K::Owned, V::Owned)) -> Result<u64, WatchError> {
         let pinned = self.source().pin()?;
+        self.start_over_at(&pinned, each)
+    }
+
+    fn start_over_at(
+        &mut self,
+        pinned: &Pinned,
+        mut each: impl FnMut(K::Owned, V::Owned),
+    ) -> Result<u64, WatchError> {
         let mut undecoded = None;
-        let scanned = self.follower.start_over(&pinned, &mut |key, value| {
+        let scanned = self.follower.start_over(pinned, &mut |key, value| {
             match K::decode_key(key).and_then(|key| Ok((key, V::decode_value(value)?))) {
                 Ok((key, value)) => each(key, value),
                 Err(error) => undecoded = Some(error),
@@ -176,7 +185,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Watch<K, V> {
     }
 
     /// Leaves out whatever has changed up to now.
-    pub fn skip(&mut self) {
+    pub fn skip_to_now(&mut self) {
         self.follower.skip();
     }
 
@@ -227,6 +236,15 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Iterator for Watch<K, V> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.next_within(Duration::MAX).transpose()
+    }
+}
+
+impl<K: ?Sized, V: ?Sized> fmt::Debug for Watched<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changes(changes) => changes.fmt(f),
+            Self::Overtaken => f.write_str("Overtaken"),
+        }
     }
 }
 
