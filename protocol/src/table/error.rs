@@ -76,6 +76,12 @@ pub enum WriteError {
     /// The value or bequest is longer than [`MAX_VALUE_BYTES`].
     #[error("a value of {0} bytes is too long; the limit is {MAX_VALUE_BYTES}")]
     ValueTooLong(usize),
+    /// The table's values have another schema.
+    #[error("the values of the table are of schema `{table}`")]
+    OtherSchema {
+        /// The name of the table's schema.
+        table: String,
+    },
     /// The value is not the eight bytes of a counter.
     #[error("the value has {bytes} bytes: it is no counter, which has 8")]
     NotACounter {

@@ -72,6 +72,8 @@ pub(super) const HORIZON: u64 = 200;
 pub(super) const ROOT: u64 = 201;
 /// Words of the log that memory was made present for. Never logged: the owner stores it before it uses them.
 pub(super) const LOG_PRESENT: u64 = 202;
+/// The entry that holds the table's schema; in the quiet line, since readers look at it.
+pub(super) const SCHEMA: u64 = 203;
 const CLASS_WORDS: u64 = 208;
 /// Retired entries that a pin wants: first in the lower half, last in the upper.
 pub(super) const HELD: u64 = 512;
@@ -81,8 +83,6 @@ pub(super) const HELD_SIZE: u64 = 513;
 pub(super) const TREE: u64 = 514;
 /// Leaves of the ordered index in the lower half, inner nodes in the upper.
 pub(super) const TREE_NODES: u64 = 515;
-/// The entry that holds the table's schema.
-pub(super) const SCHEMA: u64 = 516;
 /// The position after the last record of the change ring: only what lies before it is valid.
 pub(super) const RING_TAIL: u64 = 517;
 /// The first version from which on every change is recorded; zero while changes are not.
@@ -115,8 +115,13 @@ pub(super) fn fresh_word(class: Class) -> u64 {
 }
 
 /// What a log may name in the header (R2).
-const LOGGED: [Range<u64>; 4] =
-    [COUNTS..HORIZON, ROOT..LOG_PRESENT, CLASS_WORDS..CLASS_WORDS + 2 * CLASSES as u64, HELD..RING_LOW];
+const LOGGED: [Range<u64>; 5] = [
+    COUNTS..HORIZON,
+    ROOT..LOG_PRESENT,
+    CLASS_WORDS..CLASS_WORDS + 2 * CLASSES as u64,
+    HELD..RING_LOW,
+    SCHEMA..SCHEMA + 1,
+];
 
 const FIRST_BUCKETS: u64 = super::root::MIN_BUCKETS as u64;
 

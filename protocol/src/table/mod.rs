@@ -15,6 +15,7 @@
 //! | `index` | finding a key's slot, and why a reader finds it whatever moves meanwhile |
 //! | `reader`, `scan` | reading in place |
 //! | `pin`, `versions`, `snapshot` | reading as of one version |
+//! | `schema` | what the values are |
 //! | `ordered` | the ordered index, and ranges of it |
 //! | `writer`, `operations`, `bulk`, `transaction`, `bag` | the writes |
 //! | `space` | blocks: queues, runs, the limit, the horizon |
@@ -43,7 +44,7 @@
 //!    leaf, in its order; no key has two slots; the versions of the entry are not above `applied`.
 //! 6. The counts are the numbers of slots in use, and of those whose entries are not removed.
 //! 7. Every block of every run is exactly one of: a slot's entry (removed or not), an overflow bucket of one chain, a node or
-//!    a long separator of the tree, the bequest, in the
+//!    a long separator of the tree, the bequest, the schema, in the
 //!    queue of its class, superseded among the removed ones, or fresh.
 //! 8. A removed entry that a slot points to is among the removed ones exactly once.
 //! 9. Runs follow each other without a gap from span 1 to `next span`; each class's fresh memory lies in one of its runs.
@@ -69,6 +70,7 @@ mod reclaim;
 mod recovery;
 mod root;
 mod scan;
+mod schema;
 mod snapshot;
 mod space;
 mod stage;
@@ -88,6 +90,7 @@ pub use pin::{Held, Pin, PinError, held, pin, unpin};
 pub use reader::TableReader;
 pub use recovery::{Recovery, is_mid_commit, recover};
 pub use scan::Visit;
+pub use schema::TableSchema;
 pub use snapshot::TableSnapshot;
 pub use terms::{LimitError, is_followed, set_followed, set_limit};
 pub use transaction::Transaction;

@@ -258,23 +258,28 @@ impl<R: Region> TableReader<R> {
     /// # Errors
     /// As for [`TableReader::get`].
     pub fn bequest(&self) -> Result<Option<Vec<u8>>, ReadError> {
-        let mut bequest = Vec::new();
+        self.read_behind(BEQUEST)
+    }
+
+    /// The value of the entry that a word of the header points to.
+    pub(super) fn read_behind(&self, word: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        let mut value = Vec::new();
         let mut copied: Option<Copied> = None;
         loop {
-            let Located { horizon, entry } = self.locate_behind(BEQUEST, AsOf::Newest)?;
+            let Located { horizon, entry } = self.locate_behind(word, AsOf::Newest)?;
             let Some((block, entry)) = entry else {
                 return Ok(None);
             };
             if copied == Some(Copied { block, begin: entry.begin }) {
-                return Ok(Some(bequest));
+                return Ok(Some(value));
             }
-            bequest.clear();
-            let whole = self.copy_value(block, &entry, &mut bequest);
+            value.clear();
+            let whole = self.copy_value(block, &entry, &mut value);
             if self.stands(horizon) {
                 return if whole {
-                    Ok(Some(bequest))
+                    Ok(Some(value))
                 } else {
-                    Err(corrupt("the bequest ends outside the segment"))
+                    Err(corrupt("the bequest, or the schema, ends outside the segment"))
                 };
             }
             copied = whole.then_some(Copied { block, begin: entry.begin });

@@ -10,7 +10,7 @@ use super::error::OpenError;
 use super::index::{MAX_CHAIN, Nonsense};
 use super::layout::{
     APPLIED, BEQUEST, COMMITTED, COUNTS, Counts, Fresh, HORIZON, Layout, MERGED_AT, MOST_BUCKETS, NEXT_SPAN,
-    Queue, REMOVED, fresh_word, queue_word,
+    Queue, REMOVED, SCHEMA, fresh_word, queue_word,
 };
 use super::root::Root;
 use super::writer::check_versions;
@@ -51,6 +51,7 @@ pub(super) enum Use {
     Node,
     Separator,
     Bequest,
+    Schema,
     Free,
 }
 
@@ -65,7 +66,7 @@ pub fn verify<R: Region>(region: &R) -> Result<VerifyReport, OpenError> {
     let mut check = Check::new(region, &layout)?;
     check.runs()?;
     check.index()?;
-    check.bequest()?;
+    check.behind_words()?;
     check.removed()?;
     check.free()?;
     check.nothing_is_lost()?;
@@ -309,16 +310,20 @@ impl<'a, R: Region> Check<'a, R> {
         Ok(())
     }
 
-    fn bequest(&mut self) -> Result<(), OpenError> {
-        let unit = Unit(self.region.load(BEQUEST) as u32);
-        if unit.is_none() {
-            return Ok(());
+    /// 7: the entries behind header words.
+    fn behind_words(&mut self) -> Result<(), OpenError> {
+        for (word, used) in [(BEQUEST, Use::Bequest), (SCHEMA, Use::Schema)] {
+            let unit = Unit(self.region.load(word) as u32);
+            if unit.is_none() {
+                continue;
+            }
+            let (_, entry, class) = self.entry(unit)?;
+            if entry.begin > self.applied {
+                return Err(wrong(format!("5: {used:?} is of version {}", entry.begin)));
+            }
+            self.note(unit, class, used)?;
         }
-        let (_, entry, class) = self.entry(unit)?;
-        if entry.begin > self.applied {
-            return Err(wrong(format!("5: the bequest is of version {}", entry.begin)));
-        }
-        self.note(unit, class, Use::Bequest)
+        Ok(())
     }
 
     /// 8: the removed ones.

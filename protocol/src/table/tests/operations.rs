@@ -210,3 +210,44 @@ fn a_transaction_sees_its_own_expire() {
     transaction.commit().unwrap();
     assert_eq!(writer.reader().get(b"mine").unwrap(), Some(b"2".to_vec()));
 }
+
+#[test]
+fn the_first_name_of_a_schema_stays_and_entries_say_other_versions() {
+    let region = new_table(1 << 20);
+    let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+    let reader = TableReader::open(region.clone()).unwrap();
+    assert_eq!((reader.schema().unwrap(), reader.has_schema()), (None, false));
+    let schema = writer.set_schema("total", 3).unwrap();
+    assert!(reader.has_schema());
+    assert_eq!(reader.schema().unwrap(), Some(schema.clone()));
+    assert_eq!((schema.name.as_str(), schema.base_version), ("total", 3));
+    let version_of = |key: &[u8]| schema.version_of(reader.read_into(key, &mut Vec::new()).unwrap().unwrap());
+
+    writer.insert(b"old", b"1").unwrap();
+    let refused = writer.set_schema("sum", 3).unwrap_err();
+    assert_eq!(refused, WriteError::OtherSchema { table: "total".into() });
+    let mut heir = TableWriter::open(region.clone(), 0).unwrap();
+    assert_eq!(heir.set_schema("total", 4).unwrap(), schema);
+    heir.insert(b"new", &[2; 5000]).unwrap();
+    heir.insert_expiring(b"both", b"3", u64::MAX).unwrap();
+    let mut transaction = heir.transaction();
+    transaction.insert(b"drafted", b"4").unwrap();
+    transaction.commit().unwrap();
+    assert_eq!([b"old".as_slice(), b"new", b"both", b"drafted"].map(version_of), [3, 4, 4, 4]);
+    assert_eq!(reader.get(b"both").unwrap(), Some(b"3".to_vec()));
+    heir.set_schema("total", 3).unwrap();
+    heir.update(b"new", |value| value.map(<[u8]>::to_vec)).unwrap();
+    assert_eq!(version_of(b"new"), 3, "a value is of the version of who wrote it last");
+    table::verify(&region).unwrap();
+}
+
+#[test]
+fn values_from_before_a_schema_are_of_version_0() {
+    let mut writer = TableWriter::open(new_table(1 << 20), 0).unwrap();
+    writer.insert(b"raw", b"1").unwrap();
+    let schema = writer.set_schema("total", 2).unwrap();
+    writer.insert(b"named", b"2").unwrap();
+    let version_of =
+        |key: &[u8]| schema.version_of(writer.reader().read_into(key, &mut Vec::new()).unwrap().unwrap());
+    assert_eq!((version_of(b"raw"), version_of(b"named")), (0, 2));
+}
