@@ -2,12 +2,13 @@
 //! type in production and in its own tests. Which of the two it is, is decided once for each operation, never for each
 //! word.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use heirloom_protocol::region::HeapRegion;
 use heirloom_protocol::table::{
-    self, Changes, Cursor, FollowError, OpenError, Pin, ReadError, TableInfo, TableReader, TableSnapshot,
-    TableWriter, WriteError,
+    self, Attributes, Changes, Cursor, FollowError, OpenError, Order, Pin, ReadError, TableInfo, TableReader,
+    TableSnapshot, TableWriter, VerifyReport, Visit, WriteError,
 };
 
 use crate::host::{MapError, MappedRegion, OwnedFd};
@@ -79,6 +80,24 @@ impl ReadHandle {
 
     pub(crate) fn scan(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ReadError> {
         on_either!(self, table => table.scan(each))
+    }
+
+    pub(crate) fn scan_attributed(&self, each: &mut Visit<'_>) -> Result<(), ReadError> {
+        on_either!(self, table => table.scan_attributed(each))
+    }
+
+    pub(crate) fn range_attributed(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        order: Order,
+        each: &mut Visit<'_>,
+    ) -> Result<(), ReadError> {
+        on_either!(self, table => table.range_attributed(from, to, order, each))
+    }
+
+    pub(crate) fn values(&self, key: &[u8], each: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), ReadError> {
+        on_either!(self, table => table.values(key, each))
     }
 }
 
@@ -194,6 +213,25 @@ impl WriteHandle {
     #[inline]
     pub(crate) fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<bool, WriteError> {
         on_either!(self, table => table.insert(key, value))
+    }
+
+    pub(crate) fn insert_attributed(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        attributes: Attributes,
+    ) -> Result<bool, WriteError> {
+        on_either!(self, table => {
+            table.write_schema_version(attributes.schema_version);
+            match attributes.deadline_ms {
+                None => table.insert(key, value),
+                Some(deadline_ms) => table.insert_expiring(key, value, deadline_ms),
+            }
+        })
+    }
+
+    pub(crate) fn verify(&self) -> Result<VerifyReport, OpenError> {
+        on_either!(self, table => table::verify(table.reader().region()))
     }
 
     #[inline]

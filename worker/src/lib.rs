@@ -69,6 +69,7 @@ mod heir;
 mod host;
 pub mod key;
 mod owned;
+mod raw;
 mod reader;
 mod scratch;
 pub mod testing;
@@ -84,7 +85,7 @@ pub use client::{Client, ConnectError, HandOn, HandedOn, RequestError, Verified}
 pub use codec::{CodecError, Key, Value};
 pub use heir::{Fenced, Recall, TableHeir};
 pub use heirloom_protocol::message::{HandoffStatus, OwnerStatus, Status, TransferReason};
-pub use heirloom_protocol::table::TableInfo;
+pub use heirloom_protocol::table::{Attributes, Order, TableInfo, VerifyReport};
 pub use host::{MapError, SocketError};
 pub use owned::{Owned, OwnedError};
 pub use reader::{Entry, ReadError, Reader};

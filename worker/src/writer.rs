@@ -183,6 +183,10 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
         Ok(())
     }
 
+    pub(crate) fn parts(&mut self) -> (&mut WriteHandle, &Ownership) {
+        (&mut self.engine, &self.ownership)
+    }
+
     #[cfg(feature = "tokio")]
     pub(crate) fn tenure(&self) -> &crate::client::Tenure {
         self.ownership.tenure()

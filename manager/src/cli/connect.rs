@@ -2,8 +2,7 @@
 
 use crate::supervisor::default_socket;
 use heirloom_protocol::sys::Connection;
-use heirloom_worker::Reader;
-use heirloom_worker::{Client, CodecError, Value};
+use heirloom_worker::{Client, Reader};
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -26,20 +25,4 @@ pub(super) fn client(named: Option<PathBuf>) -> Result<Client, Box<dyn Error>> {
 /// A table, opened for reading.
 pub(super) fn reader(named: Option<PathBuf>, table: &str) -> Result<Bytes, Box<dyn Error>> {
     Ok(client(named)?.reader(table)?)
-}
-
-/// The bytes of a bequest, whatever they mean to those who left them.
-pub(super) struct Bequest(pub(super) Vec<u8>);
-
-impl Value for Bequest {
-    type Owned = Self;
-
-    fn encode_value(&self, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
-        bytes.extend_from_slice(&self.0);
-        Ok(())
-    }
-
-    fn decode_value(bytes: &[u8]) -> Result<Self, CodecError> {
-        Ok(Self(bytes.to_vec()))
-    }
 }

@@ -1,23 +1,22 @@
 //! `heirloom dump TABLE FILE`: a whole table into a file.
 
-use super::connect::{self, Bequest, Bytes};
+use super::connect::{self, Bytes};
 use super::output::{Usage, complain};
 use super::progress::Progress;
 use super::{Outcome, print};
 use crate::formats::{Entry, Format, Head, Writer};
-use heirloom_protocol::table::Attributes;
+use heirloom_worker::ReadError;
 use serde_json::json;
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write, stdout};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 /// Write all entries of a table to a file
 ///
 /// The binary form (.dump) carries everything, bequest included, with checksums: what is damaged or cut off is refused
-/// when it is loaded. The text forms (.csv, .jsonl) carry keys and values. A file is complete or not there: it gets its
+/// when it is loaded. The text forms (.csv, .jsonl) carry keys and values, and `deadline_ms` where entries expire. A file is complete or not there: it gets its
 /// name, with rights for its owner only, when all of it is on disk.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -86,26 +85,33 @@ struct Dumped {
 fn dump<W: Write>(reader: &Bytes, out: W, format: Format) -> Result<(Dumped, W), Box<dyn Error>> {
     let info = reader.info();
     let progress = Progress::entries("dumping", info.entries);
-    let mut writer =
-        Writer::begin(BufWriter::new(out), format, Head { kind: info.kind, version: info.version }, false)?;
-    let mut entries = 0;
-    let broken = reader.scan(|key, value| {
+    // The header of CSV says it before the first entry is seen.
+    let deadlines = format == Format::Csv && has_deadlines(reader)?;
+    let head = Head { kind: info.kind, version: info.version };
+    let mut writer = Writer::begin(BufWriter::new(out), format, head, deadlines)?;
+    let (mut entries, mut written) = (0, Ok(()));
+    reader.visit(&mut |key, value, attributes| {
         entries += 1;
         progress.at(entries);
-        match writer.entry(Entry { key: &key, value: &value, attributes: Attributes::default(), line: None })
-        {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(error),
-        }
+        written = writer.entry(Entry { key, value, attributes, line: None });
+        written.is_ok()
     })?;
-    if let Some(error) = broken {
-        return Err(error.into());
-    }
-    if let Some(Bequest(bequest)) = reader.bequest::<Bequest>()? {
+    written?;
+    if let Some(bequest) = reader.bequest_bytes()? {
         writer.bequest(&bequest)?;
     }
     let out = writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
     Ok((Dumped { entries, version: info.version }, out))
+}
+
+/// Whether any entry expires.
+fn has_deadlines(reader: &Bytes) -> Result<bool, ReadError> {
+    let mut found = false;
+    reader.visit(&mut |_, _, attributes| {
+        found = attributes.deadline_ms.is_some();
+        !found
+    })?;
+    Ok(found)
 }
 
 fn dump_to_file(reader: &Bytes, file: &Path, format: Format) -> Result<Dumped, Box<dyn Error>> {

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 
 /// Print the value of a key
 ///
-/// Text is printed as it is, other bytes as {"base64": ".."}. Without such a key the exit status is 1.
+/// Text is printed as it is, other bytes as {"base64": ".."}; of a bag, each value of the key. Without such a key the
+/// exit status is 1.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -42,15 +43,23 @@ Examples:
 pub(super) fn run(args: &Args, socket: Option<PathBuf>) -> Outcome {
     let key = args.form.parse(&args.key)?;
     let reader = connect::reader(socket, &args.table)?;
-    let Some(value) = reader.get(key.as_slice())? else {
+    let mut values = Vec::new();
+    reader.visit_values(&key, &mut |value| {
+        values.push(value.to_vec());
+        true
+    })?;
+    if values.is_empty() {
         return Err(format!("table `{}` has no key {}", args.table, args.key.display()).into());
-    };
-    let (mut out, shown) = (stdout().lock(), Bytes(&value));
-    match shown.as_text() {
-        _ if args.raw => out.write_all(&value)?,
-        _ if args.json => write_line(&json!({ "key": args.form.show(&key), "value": shown }), &mut out)?,
-        Some(text) => writeln!(out, "{text}")?,
-        None => write_line(&shown, &mut out)?,
+    }
+    let mut out = stdout().lock();
+    for value in &values {
+        let shown = Bytes(value);
+        match shown.as_text() {
+            _ if args.raw => out.write_all(value)?,
+            _ if args.json => write_line(&json!({ "key": args.form.show(&key), "value": shown }), &mut out)?,
+            Some(text) => writeln!(out, "{text}")?,
+            None => write_line(&shown, &mut out)?,
+        }
     }
     Ok(out.flush()?)
 }

@@ -6,7 +6,9 @@
 //! | `heirloom check FILE` | `check` | every mistake of a configuration |
 //! | `heirloom status [--json]` | `status` | tables, workers and children, asked of the manager |
 //! | `heirloom get`, `scan`, `len` | `get`, `scan`, `len` | what is in a table |
-//! | `heirloom dump` | `dump` | a whole table into a file |
+//! | `heirloom dump`, `load` | `dump`, `load` | a whole table into a file, and back |
+//! | `heirloom verify TABLE` | `verify` | every byte of a table |
+//! | `heirloom handoff TABLE` | `handoff` | another worker takes over: the way to deploy |
 //! | `heirloom demo ...` | `demo` | the demonstration, which also stands for a first test of a machine |
 //!
 //! Further commands are hidden from `--help`: they are what Heirloom's own processes are started as, since each of
@@ -22,8 +24,11 @@ mod demo;
 mod dump;
 mod exec_child;
 mod get;
+mod handoff;
 mod keys;
 mod len;
+mod load;
+mod loader;
 mod logging;
 mod manager;
 mod output;
@@ -31,6 +36,7 @@ mod progress;
 mod run;
 mod scan;
 mod status;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -67,6 +73,9 @@ enum Command {
     Scan(scan::Args),
     Len(len::Args),
     Dump(dump::Args),
+    Load(load::Args),
+    Verify(verify::Args),
+    Handoff(handoff::Args),
     Demo(demo::Args),
     #[command(hide = true)]
     Manager(manager::Args),
@@ -91,6 +100,9 @@ pub fn main() -> ExitCode {
         Command::Scan(args) => scan::run(&args, socket),
         Command::Len(args) => len::run(&args, socket),
         Command::Dump(args) => dump::run(&args, socket),
+        Command::Load(args) => load::run(&args, socket),
+        Command::Verify(args) => verify::run(&args, socket),
+        Command::Handoff(args) => handoff::run(&args, socket),
         Command::Demo(args) => demo::run(args),
         Command::Manager(args) => manager::run(&args, socket),
         Command::ExecChild(args) => exec_child::run(&args),

@@ -13,6 +13,23 @@ impl Progress {
         Self::with(bar, work, "{msg} {wide_bar} {human_pos} of {human_len} entries, {eta} left")
     }
 
+    /// Work on a file of so many bytes, or on a stream of unknown length.
+    pub(super) fn bytes(work: &'static str, bytes: Option<u64>) -> Self {
+        match bytes {
+            Some(bytes) => Self::with(
+                ProgressBar::new(bytes),
+                work,
+                "{msg} {wide_bar} {bytes} of {total_bytes}, {eta} left",
+            ),
+            None => Self::with(ProgressBar::new_spinner(), work, "{msg} {spinner} {bytes}, {bytes_per_sec}"),
+        }
+    }
+
+    /// Work that does not say how far it has come.
+    pub(super) fn unknown(work: &'static str) -> Self {
+        Self::with(ProgressBar::new_spinner(), work, "{msg} {spinner} {elapsed}")
+    }
+
     fn with(bar: ProgressBar, work: &'static str, template: &str) -> Self {
         bar.set_style(ProgressStyle::with_template(template).expect("the templates above are right"));
         bar.set_message(work);

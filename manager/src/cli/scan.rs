@@ -1,11 +1,14 @@
 //! `heirloom scan TABLE`: entries as JSON lines.
 
-use super::keys::KeyForm;
+use super::keys::{KeyForm, Shown};
+use super::output::Usage;
 use super::{Outcome, connect};
 use crate::formats::json_lines::{Bytes, write_line};
+use heirloom_worker::{Attributes, Order};
 use serde::Serialize;
-use std::io::{self, BufWriter, Write, stdout};
-use std::ops::ControlFlow;
+use std::ffi::OsString;
+use std::io::{BufWriter, Write, stdout};
+use std::ops::Bound;
 use std::path::PathBuf;
 
 /// Print the entries of a table, one JSON object a line
@@ -19,6 +22,22 @@ pub(super) struct Args {
     /// The table's id
     table: String,
 
+    /// Begin at this key
+    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
+    from: Option<OsString>,
+
+    /// Stop before this key
+    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
+    to: Option<OsString>,
+
+    /// Only keys that begin with this
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["from", "to", "key_u64", "key_i64"])]
+    prefix: Option<OsString>,
+
+    /// The greatest key first
+    #[arg(long)]
+    reverse: bool,
+
     /// Stop after so many entries
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -30,29 +49,66 @@ pub(super) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   heirloom scan words --limit 10
-  heirloom scan words | jq -r .key";
+  heirloom scan words --prefix in | jq -r .key
+  heirloom scan sales --key-u64 --from 2000 --to 3000 --reverse";
 
 #[derive(Serialize)]
-struct Line<K, V> {
-    key: K,
-    value: V,
+struct Line<'l> {
+    key: Shown<'l>,
+    value: Bytes<'l>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline_ms: Option<u64>,
 }
 
 pub(super) fn run(args: &Args, socket: Option<PathBuf>) -> Outcome {
+    let (from, to) = bounds(args)?;
     let reader = connect::reader(socket, &args.table)?;
     let mut out = BufWriter::new(stdout().lock());
-    let mut left = args.limit.unwrap_or(u64::MAX);
-    let broken = reader.scan(|key, value| {
+    let (mut left, mut written) = (args.limit.unwrap_or(u64::MAX), Ok(()));
+    let mut each = |key: &[u8], value: &[u8], attributes: Attributes| {
+        let line =
+            Line { key: args.form.show(key), value: Bytes(value), deadline_ms: attributes.deadline_ms };
         if left == 0 {
-            return ControlFlow::Break(Ok(()));
+            return false;
         }
         left -= 1;
-        let line = Line { key: args.form.show(&key), value: Bytes(&value) };
-        match write_line(&line, &mut out) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(Err::<(), io::Error>(error)),
-        }
-    })?;
-    broken.unwrap_or(Ok(()))?;
+        written = write_line(&line, &mut out);
+        written.is_ok() && left > 0
+    };
+    let whole = from == Bound::Unbounded && to == Bound::Unbounded && !args.reverse;
+    if whole {
+        reader.visit(&mut each)?;
+    } else if reader.info().kind.is_ordered() {
+        let order = if args.reverse { Order::Descending } else { Order::Ascending };
+        reader.visit_range(as_slice(&from), as_slice(&to), order, &mut each)?;
+    } else {
+        return Err(format!("table `{}` is a set, which has no order: scan all of it", args.table).into());
+    }
+    written?;
     Ok(out.flush()?)
+}
+
+type End = Bound<Vec<u8>>;
+
+/// Between which keys the entries are.
+fn bounds(args: &Args) -> Result<(End, End), Usage> {
+    let key = |typed: &Option<OsString>| typed.as_ref().map(|typed| args.form.parse(typed)).transpose();
+    if let Some(prefix) = key(&args.prefix)? {
+        let end = after_prefix(&prefix).map_or(Bound::Unbounded, Bound::Excluded);
+        return Ok((Bound::Included(prefix), end));
+    }
+    let from = key(&args.from)?.map_or(Bound::Unbounded, Bound::Included);
+    Ok((from, key(&args.to)?.map_or(Bound::Unbounded, Bound::Excluded)))
+}
+
+/// The least key above all that begin with `prefix`; none where there is none.
+fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut after = prefix[..=last].to_vec();
+    after[last] += 1;
+    Some(after)
+}
+
+fn as_slice(end: &End) -> Bound<&[u8]> {
+    end.as_ref().map(Vec::as_slice)
 }

@@ -1,5 +1,8 @@
 //! The `heirloom` command against a real house: what it prints, what it refuses, and how it ends.
 
+mod handing_on;
+mod kinds;
+mod loading;
 mod reading;
 
 use heirloom_tests::{House, program};

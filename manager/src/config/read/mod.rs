@@ -16,7 +16,9 @@ use section::Section;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use toml::de::DeTable;
+use units::UnitError;
 use value::Value;
 
 /// Reads the text of the file at `path`, whose folder relative paths are resolved against.
@@ -43,6 +45,17 @@ pub(super) fn config(text: &str, path: &Path) -> Result<Config, Mistakes> {
 
     cx.report.finish()?;
     Ok(Config { path: absolute, folder: folder.clone(), supervisor, manager, tables, workers })
+}
+
+/// Reads a duration such as `250ms`, as the configuration does.
+///
+/// # Errors
+/// What is wrong with it, and what to write instead.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    units::duration(text).map_err(|UnitError { message, suggestion }| match suggestion {
+        Some(suggestion) => format!("{message}; {suggestion}"),
+        None => message,
+    })
 }
 
 /// A name in the file, and where it stands.

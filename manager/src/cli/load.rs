@@ -1,0 +1,200 @@
+//! `heirloom load TABLE FILE`: a file into a table.
+
+use super::dump::format_of;
+use super::loader::{self, Take};
+use super::output::complain;
+use super::progress::Progress;
+use super::{Outcome, print};
+use crate::formats::{self, Entry, Format, FormatError, Head, Item};
+use heirloom_protocol::table::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use heirloom_worker::Writer;
+use serde_json::json;
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+/// Insert the entries of a file into a table, overwriting those of the same keys
+///
+/// The command is a worker while it runs: it owns the table, and is refused where another does. A file is read twice: all
+/// of it is checked before the table is touched. From a pipe, what comes before an error is loaded, and how much that was
+/// is said. Each entry is a commit of its own; readers see them come.
+///
+/// A dump's bequest is left for the next owner where the table has no entries and no bequest, and with --replace.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The table's id
+    table: String,
+
+    /// What to load: CSV with a header (its first column is the key, its second the value), JSON lines with `key` and
+    /// `value`, or a dump; `-` for standard input
+    file: PathBuf,
+
+    /// What the file is written in; by default what its name says (.csv, .jsonl, .dump), and jsonl for standard input
+    #[arg(long)]
+    format: Option<Format>,
+
+    #[command(flatten)]
+    take: Take,
+
+    /// Print what was loaded as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  heirloom load cars cars.csv
+  heirloom dump sales - --format dump | heirloom load sales_copy - --format dump
+  heirloom load sales sales.dump --handoff";
+
+pub(super) fn run(args: &Args, socket: Option<PathBuf>) -> Outcome {
+    let format = format_of(args.format, &args.file)?;
+    let mut source = Source::open(&args.file)?;
+    if source.is_file {
+        let checked = source.read(format, "checking", &mut |item| Ok(check(item)?));
+        checked.map_err(|error| format!("{error}; nothing was loaded"))?;
+        source.rewind()?;
+    }
+    let mut writer = loader::take(socket, &args.table, args.take)?;
+    let mut load = Load::new(&mut writer);
+    let outcome = source.read(format, "loading", &mut |item| load.take(item));
+    let entries = load.entries;
+    if let Err(error) = outcome {
+        let table = &args.table;
+        return Err(match entries {
+            0 => format!("{error}; nothing was loaded into table `{table}`"),
+            _ => format!("{error}; the {entries} entries before that are in table `{table}`"),
+        }
+        .into());
+    }
+    let version = writer.version();
+    drop(writer);
+    if args.json {
+        let object = json!({ "table": args.table, "entries": entries, "version": version });
+        print(&object.to_string())?;
+    } else {
+        complain(&format!("table `{}`: {entries} entries loaded, version {version}", args.table));
+    }
+    Ok(())
+}
+
+/// Where entries come from.
+struct Source {
+    name: String,
+    file: File,
+    /// Whether it can be read twice, and where it begins then.
+    is_file: bool,
+    start: u64,
+    bytes: u64,
+}
+
+impl Source {
+    fn open(path: &Path) -> Result<Self, FormatError> {
+        let is_stdin = path.as_os_str() == "-";
+        let name = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
+        let opened = match is_stdin {
+            true => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+            false => File::open(path),
+        };
+        let opened = opened.and_then(|mut file| {
+            let metadata = file.metadata()?;
+            let is_file = metadata.is_file();
+            let start = if is_file { file.stream_position()? } else { 0 };
+            Ok((file, is_file, start, metadata.len()))
+        });
+        match opened {
+            Ok((file, is_file, start, bytes)) => Ok(Self { name, file, is_file, start, bytes }),
+            Err(error) => Err(FormatError::Unreadable { source_name: name, error }),
+        }
+    }
+
+    fn rewind(&mut self) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(self.start)).map(drop)
+    }
+
+    fn read(
+        &self,
+        format: Format,
+        work: &'static str,
+        each: formats::Each<'_, Box<dyn Error>>,
+    ) -> Result<(), Box<dyn Error>> {
+        let progress = Progress::bytes(work, self.is_file.then(|| self.bytes.saturating_sub(self.start)));
+        let counted = Counted { file: &self.file, bytes: 0, progress: &progress };
+        formats::read(BufReader::with_capacity(256 * 1024, counted), format, &self.name, each)
+    }
+}
+
+/// Tells the progress of what is read.
+struct Counted<'p> {
+    file: &'p File,
+    bytes: u64,
+    progress: &'p Progress,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.file.read(buffer)?;
+        self.bytes += bytes as u64;
+        self.progress.at(self.bytes);
+        Ok(bytes)
+    }
+}
+
+/// What no table takes is found before the table is touched.
+fn check(item: Item<'_>) -> Result<(), String> {
+    let Item::Entry(Entry { key, value, line, .. }) = item else { return Ok(()) };
+    let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+    if key.len() > MAX_KEY_BYTES {
+        return Err(format!("{place}a key of {} bytes is too long: at most {MAX_KEY_BYTES}", key.len()));
+    }
+    if value.len() > MAX_VALUE_BYTES {
+        return Err(format!(
+            "{place}a value of {} bytes is too long: at most {MAX_VALUE_BYTES}",
+            value.len()
+        ));
+    }
+    Ok(())
+}
+
+/// Entries on their way into the table.
+struct Load<'w> {
+    writer: &'w mut Writer<[u8], [u8]>,
+    /// Whether the bequest of a dump is wanted: nobody else's is lost.
+    inherits: bool,
+    entries: u64,
+}
+
+impl<'w> Load<'w> {
+    fn new(writer: &'w mut Writer<[u8], [u8]>) -> Self {
+        let inherits = writer.info().entries == 0 && matches!(writer.bequest_bytes(), Ok(None));
+        Self { writer, inherits, entries: 0 }
+    }
+
+    fn take(&mut self, item: Item<'_>) -> Result<(), Box<dyn Error>> {
+        match item {
+            Item::Head(head) => self.check(head)?,
+            Item::Entry(Entry { key, value, attributes, .. }) => {
+                self.writer.insert_attributed(key, value, attributes)?;
+                self.entries += 1;
+            }
+            Item::Bequest(bequest) if self.inherits => self.writer.bequeath(bequest)?,
+            Item::Bequest(_) => {}
+        }
+        Ok(())
+    }
+
+    fn check(&self, head: Head) -> Result<(), String> {
+        let kind = self.writer.info().kind;
+        match head.fits(kind) {
+            true => Ok(()),
+            false => Err(format!(
+                "this is a dump of a {}, whose entries a {} would lose some of",
+                head.kind.name(),
+                kind.name()
+            )),
+        }
+    }
+}

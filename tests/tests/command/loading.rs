@@ -1,0 +1,160 @@
+//! `load` and `verify`: what they do to a table, and when they are refused.
+
+use super::reading::table;
+use super::{heirloom, heirloom_with};
+use heirloom_tests::{House, eventually};
+use heirloom_worker::{Client, Owned, Worker};
+use std::fs;
+
+/// Empty tables: one that stays with the manager, one for the worker `shop`.
+fn house() -> House {
+    let house = House::start(|_| {
+        [
+            table("cars", "set", ""),
+            table("copy", "set", ""),
+            table("sales", "set", "find_me = { name = \"shop\" }"),
+            "[[worker]]\nname = \"shop\"\nexternal = true\n".to_owned(),
+        ]
+        .concat()
+    });
+    drop(house.client());
+    house
+}
+
+/// A worker in this process that owns `sales`, gives it up when it is asked to, and takes it again.
+fn owner(house: &House) -> (Worker, Owned<str, str>) {
+    let worker = Worker::connect(house.socket(), "shop").expect("there is a manager");
+    let sales = worker.own::<str, str>("sales").expect("the table is known");
+    worker.ready().expect("the manager listens");
+    eventually("the table to be ours", || sales.is_owner().then_some(()));
+    (worker, sales)
+}
+
+fn entries(client: &Client, table: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let reader = client.reader::<[u8], [u8]>(table).expect("it can be read");
+    let mut entries = reader.entries().expect("it is whole");
+    entries.sort();
+    entries
+}
+
+#[test]
+fn what_is_dumped_is_loaded_again() {
+    let house = house();
+    let client = house.client();
+    let text =
+        b"{\"key\":\"Zonda\",\"value\":\"Pagani\"}\n{\"key\":{\"base64\":\"AP8=\"},\"value\":{\"n\":1}}\n\
+        {\"key\":\"gone\",\"value\":\"\",\"deadline_ms\":9999999999999}\n";
+    let told = heirloom_with(&house, &["load", "cars", "-"], text);
+    assert!(told.text().is_empty() && told.stderr.contains("3 entries loaded"), "{told:?}");
+    let loaded = entries(&client, "cars");
+    assert_eq!(loaded[0], (vec![0, 255], b"{\"n\":1}".to_vec()));
+    for name in ["cars.csv", "cars.jsonl", "cars.dump"] {
+        heirloom(&house, &["dump", "cars", name]).text();
+        let told = heirloom(&house, &["load", "copy", name, "--json"]);
+        assert!(told.text().contains("\"entries\":3"), "{told:?}");
+        assert_eq!(entries(&client, "copy"), loaded, "{name}");
+        let lines = heirloom(&house, &["dump", "copy", "-"]);
+        assert!(lines.text().contains("\"deadline_ms\":9999999999999"), "{lines:?}");
+    }
+    let verified = heirloom(&house, &["verify", "copy"]);
+    assert!(verified.text().starts_with("table `copy` is whole: 3 entries"), "{verified:?}");
+    let redirected = heirloom_with(&house, &["dump", "copy", "/dev/stdout", "--format", "dump"], b"");
+    let told = heirloom_with(&house, &["load", "cars", "-", "--format", "dump"], &redirected.stdout);
+    assert!(told.stderr.contains("3 entries loaded"), "{told:?}");
+}
+
+#[test]
+fn a_file_that_is_damaged_anywhere_loads_nothing() {
+    let house = house();
+    let client = house.client();
+    heirloom_with(&house, &["load", "cars", "-"], b"{\"key\":\"a\",\"value\":\"1\"}\n").text();
+    heirloom(&house, &["dump", "cars", "cars.dump"]).text();
+    let whole = fs::read(house.folder().join("cars.dump")).expect("it is there");
+    let mut damaged = whole.clone();
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    for (bytes, place) in [(&damaged[..], "damaged at byte "), (&whole[..last], "cut off")] {
+        fs::write(house.folder().join("bad.dump"), bytes).expect("the folder can be written to");
+        let told = heirloom(&house, &["load", "copy", "bad.dump"]);
+        let said = told.complaint(1);
+        assert!(said.starts_with("heirloom: bad.dump: ") && said.contains(place), "{said}");
+        assert!(said.contains("nothing was loaded"), "{said}");
+        assert!(entries(&client, "copy").is_empty());
+        // From a pipe, it is known too late, and said.
+        let told = heirloom_with(&house, &["load", "cars", "-", "--format", "dump"], bytes);
+        assert!(told.complaint(1).contains("the 1 entries before that are in table `cars`"), "{told:?}");
+    }
+    fs::write(house.folder().join("bad.csv"), "key,value\na,1\nb\n").expect("the folder can be written to");
+    let told = heirloom(&house, &["load", "copy", "bad.csv"]);
+    assert!(told.complaint(1).contains("bad.csv:3: 1 fields"), "{told:?}");
+    assert!(entries(&client, "copy").is_empty());
+}
+
+#[test]
+fn a_table_that_another_owns_is_loaded_only_when_it_gives_it_up() {
+    let house = house();
+    let (_worker, sales) = owner(&house);
+    sales.write(|table| table.insert("before", "owner")).expect("it is ours");
+    let line = b"{\"key\":\"a\",\"value\":\"loaded\"}\n";
+    for words in [&["load", "sales", "-"][..], &["verify", "sales"]] {
+        let told = heirloom_with(&house, words, line);
+        let said = told.complaint(1);
+        assert!(said.contains("is owned by shop (process ") && said.contains("--handoff"), "{said}");
+    }
+    assert!(sales.is_owner() && sales.get("a").expect("it is whole").is_none());
+    let told = heirloom_with(&house, &["load", "sales", "-", "--handoff"], line);
+    assert_eq!(told.status, Some(0), "{told:?}");
+    // And it is the owner's again.
+    eventually("the table to be ours again", || sales.is_owner().then_some(()));
+    assert_eq!(sales.get("a").expect("it is whole").as_deref(), Some("loaded"));
+    assert_eq!(sales.get("before").expect("it is whole").as_deref(), Some("owner"));
+    sales.write(|table| table.insert("after", "owner")).expect("it is ours");
+    let told = heirloom(&house, &["verify", "sales", "--handoff", "--json"]);
+    assert!(told.text().contains("\"entries\":3"), "{told:?}");
+}
+
+#[test]
+fn a_load_that_is_refused_says_why() {
+    let house = house();
+    let told = heirloom(&house, &["load", "boats", "-"]);
+    assert!(told.complaint(1).contains("`boats`"), "{told:?}");
+    let told = heirloom(&house, &["load", "cars", "nowhere.csv"]);
+    assert!(told.complaint(1).contains("nowhere.csv: cannot be read"), "{told:?}");
+    let told = heirloom(&house, &["load", "cars", "cars.xls"]);
+    assert!(told.complaint(2).contains("--format"), "{told:?}");
+    // More than fits: what fitted is there, and said.
+    let mut text = "key,value\n".to_owned();
+    (0..70).for_each(|key| text += &format!("{key},{}\n", "x".repeat(1 << 20)));
+    let told = heirloom_with(&house, &["load", "cars", "-", "--format", "csv"], text.as_bytes());
+    let said = told.complaint(1);
+    assert!(
+        said.contains("is full at 67108864 bytes") && said.contains("entries before that are in"),
+        "{said}"
+    );
+    let there = entries(&house.client(), "cars").len();
+    assert!(there > 50 && said.contains(&format!("the {there} entries before")), "{said}");
+}
+
+#[test]
+fn the_bequest_of_a_dump_goes_to_a_table_that_has_none() {
+    let house = house();
+    let (worker, sales) = owner(&house);
+    sales
+        .write(|table| {
+            table.insert("a", "1")?;
+            table.bequeath("position 9")
+        })
+        .expect("it is ours");
+    heirloom(&house, &["dump", "sales", "sales.dump"]).text();
+    let bequest = |table: &str| {
+        let reader = house.client().reader::<[u8], [u8]>(table).expect("it can be read");
+        reader.bequest_bytes().expect("it is whole")
+    };
+    heirloom(&house, &["load", "cars", "sales.dump"]);
+    assert_eq!(bequest("cars").as_deref(), Some(&b"position 9"[..]));
+    // One that has entries keeps what it has.
+    heirloom_with(&house, &["load", "copy", "-"], b"{\"key\":\"a\",\"value\":\"1\"}\n").text();
+    heirloom(&house, &["load", "copy", "sales.dump"]);
+    assert_eq!(bequest("copy"), None);
+    drop((worker, sales));
+}
