@@ -71,7 +71,7 @@ fn a_reader_stores_nothing() {
     reader.copy_in(5, b"something");
     assert_eq!(reader.load(5), 0);
     assert!(reader.make_present(0..8).is_err());
-    assert!(reader.give_back(0..512).is_err());
+    assert!(reader.try_give_back(0..512).is_err());
     assert!(MappedRegion::writable(segment.fresh_read_only().expect("fresh")).is_err());
 }
 
@@ -88,7 +88,7 @@ fn memory_comes_and_goes() {
     assert_eq!(resident(), WORDS * 8);
     region.copy_in(0, &[7; 4096]);
     region.copy_in(WORDS / 2, &[7; 4096]);
-    region.give_back(WORDS / 2..WORDS).expect("given back");
+    region.try_give_back(WORDS / 2..WORDS).expect("given back");
     assert_eq!(resident(), WORDS * 4);
     assert_eq!(region.load(WORDS / 2), 0);
     assert_eq!(region.load(0), u64::from_le_bytes([7; 8]));

@@ -102,7 +102,7 @@ impl MappedRegion {
     ///
     /// # Errors
     /// Where the region is read-only, the range is not inside it, or the kernel refuses.
-    pub fn give_back(&self, words: Range<u64>) -> io::Result<()> {
+    pub fn try_give_back(&self, words: Range<u64>) -> io::Result<()> {
         if words.start > words.end || words.end > self.limits.writable() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -240,6 +240,11 @@ impl Region for MappedRegion {
         }
         self.ahead.grown_by(&bytes);
         Ok(())
+    }
+
+    fn give_back(&self, words: Range<u64>) {
+        // What the kernel does not take stays present, and is used again as it is.
+        let _ = self.try_give_back(words);
     }
 
     #[inline]

@@ -77,6 +77,13 @@ pub trait Region: Send + Sync {
     /// [`OutOfMemory`] where the memory is not to be had without risking a kill.
     fn make_present(&self, words: Range<u64>) -> Result<(), OutOfMemory>;
 
+    /// Gives the memory of these words back to the host, as far as the host takes it; what they hold is lost.
+    fn give_back(&self, words: Range<u64>) {
+        for word in words {
+            self.store(word, 0);
+        }
+    }
+
     /// Hints that the line that holds `word` is about to be read.
     fn prefetch(&self, word: u64) {
         let _ = word;
@@ -131,6 +138,8 @@ macro_rules! forward_region {
             fn copy_in(&self, word: u64, bytes: &[u8]) { (**self).copy_in(word, bytes) }
             #[inline]
             fn make_present(&self, words: Range<u64>) -> Result<(), OutOfMemory> { (**self).make_present(words) }
+            #[inline]
+            fn give_back(&self, words: Range<u64>) { (**self).give_back(words) }
             #[inline]
             fn prefetch(&self, word: u64) { (**self).prefetch(word) }
             #[inline]

@@ -30,7 +30,7 @@ const LINK: u64 = 2;
 
 /// The class of an overflow bucket's block.
 pub(super) fn overflow_class() -> Class {
-    Class::of_bytes((HEADER_WORDS + BUCKET_WORDS) * 8).expect("an overflow bucket is small")
+    Class::of_node((HEADER_WORDS + BUCKET_WORDS) * 8).expect("an overflow bucket is small")
 }
 
 /// How a table's words are seen: as they are, or through the write set of a transaction.

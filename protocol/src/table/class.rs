@@ -34,8 +34,13 @@ pub(super) const SPAN_BYTES: u64 = SPAN_UNITS * UNIT_BYTES;
 
 /// Classes up to 256 bytes, 16 bytes apart, from 32 bytes on.
 const FINE: usize = 15;
-/// Number of classes; the last holds the longest key with the longest value.
-pub(super) const CLASSES: usize = 144;
+/// Number of classes for entries; the last holds the longest key with the longest value.
+const ENTRY_CLASSES: usize = 144;
+/// Units of the classes for parts of an index. These have classes of their own, so that a run of entries has nothing
+/// else in it and can be emptied by moving them (see [`super::compact`]).
+const NODE_UNITS: [u64; 3] = [6, 12, 32];
+/// Number of classes.
+pub(super) const CLASSES: usize = ENTRY_CLASSES + NODE_UNITS.len();
 
 /// A size class, below [`CLASSES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +57,19 @@ impl Class {
             let doubling = 63 - (units - 1).leading_zeros();
             FINE + (doubling as usize - 4) * 8 + ((units - 1) >> (doubling - 3)) as usize - 8
         };
-        Self::from_index(index)
+        (index < ENTRY_CLASSES).then_some(Self(index as u8))
+    }
+
+    /// The smallest class for a part of an index that holds that many bytes; none where no class does.
+    pub(super) fn of_node(bytes: u64) -> Option<Self> {
+        let node = NODE_UNITS.iter().position(|units| units * UNIT_BYTES >= bytes)?;
+        Self::from_index(ENTRY_CLASSES + node)
+    }
+
+    /// Whether its blocks are parts of an index.
+    #[inline]
+    pub(super) fn is_node(self) -> bool {
+        self.index() >= ENTRY_CLASSES
     }
 
     #[inline]
@@ -91,7 +108,9 @@ const UNITS: [u64; CLASSES] = {
     let mut units = [0; CLASSES];
     let mut index = 0;
     while index < CLASSES {
-        units[index] = if index < FINE {
+        units[index] = if index >= ENTRY_CLASSES {
+            NODE_UNITS[index - ENTRY_CLASSES]
+        } else if index < FINE {
             index as u64 + 2
         } else {
             let doubling = (index - FINE) / 8 + 4;
@@ -133,7 +152,11 @@ mod tests {
                 assert!(below.units() * UNIT_BYTES < bytes, "{bytes} would fit {below:?}");
             }
         }
-        assert_eq!(Class::of_bytes(longest).map(Class::index), Some(CLASSES - 1), "no class is never used");
+        assert_eq!(
+            Class::of_bytes(longest).map(Class::index),
+            Some(ENTRY_CLASSES - 1),
+            "no class is never used"
+        );
     }
 
     #[test]

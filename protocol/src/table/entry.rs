@@ -18,7 +18,7 @@
 //! Since the previous entry shares that word with the link, no commit may set the one and free the block: the link is
 //! stored at once, and recovery would put the old one back. The bequest is an entry with an empty key.
 
-use super::class::{Class, UNIT_BYTES, Unit};
+use super::class::{Class, UNIT_BYTES, UNIT_WORDS, Unit};
 use super::clock::Clock;
 use crate::region::Region;
 
@@ -256,6 +256,25 @@ fn write_extensions<R: Region>(region: &R, mut at: u64, flags: u64, new: &NewEnt
     }
     if let Some(version) = new.attributes.schema_version {
         region.store(at, u64::from(version));
+    }
+}
+
+/// Writes a copy of an entry that stands into reusable memory (R1): the same but for its begin version and what it
+/// supersedes. The link is kept, as in [`write`].
+pub(super) fn write_copy<R: Region>(
+    region: &R,
+    from: u64,
+    to: u64,
+    begin: u64,
+    previous: Unit,
+    class: Class,
+) {
+    let link = region.load(to + LINK_WORD) & !0xffff_ffff;
+    region.store(to, begin << 12 | region.load(from) & 0xfff);
+    region.store(to + 1, region.load(from + 1));
+    region.store(to + LINK_WORD, link | u64::from(previous.0));
+    for word in HEADER_WORDS..class.units() * UNIT_WORDS {
+        region.store(to + word, region.load(from + word));
     }
 }
 

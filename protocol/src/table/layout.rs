@@ -87,8 +87,14 @@ pub(super) const TREE_NODES: u64 = 515;
 pub(super) const RING_TAIL: u64 = 517;
 /// The first version from which on every change is recorded; zero while changes are not.
 pub(super) const RING_SINCE: u64 = 518;
-/// Free spans, given back to the host.
+/// Number of spans before the next one that are free: given back to the host.
 pub(super) const FREE_SPANS: u64 = 519;
+/// Number of runs that are draining (see [`super::compact`]).
+pub(super) const DRAINING: u64 = 520;
+/// Units of the blocks that are neither free nor fresh.
+pub(super) const ALLOCATED: u64 = 521;
+/// Blocks that the runs of entries have: as many slots the index must have room for.
+pub(super) const BLOCKS: u64 = 522;
 /// The first position of the ring that is not overwritten yet. Never logged: the owner stores it before it overwrites.
 pub(super) const RING_LOW: u64 = 528;
 /// The newest version with a record before that. Never logged, and stored before that.
@@ -294,6 +300,7 @@ impl Layout {
     /// Whether a log may store there (R2).
     pub(super) fn may_be_logged(&self, word: u64) -> bool {
         LOGGED.iter().any(|range| range.contains(&word))
+            || self.spans.contains(word)
             || self.index.contains(word)
             || self.arena.contains(word)
     }

@@ -18,8 +18,8 @@
 //! | `schema` | what the values are |
 //! | `ordered` | the ordered index, and ranges of it |
 //! | `writer`, `operations`, `bulk`, `transaction`, `bag` | the writes |
-//! | `space` | blocks: queues, runs, the limit, the horizon |
-//! | `growth`, `reclaim` | housekeeping in commits of its own |
+//! | `space`, `spans` | blocks: queues, runs, the limit, the horizon; what each span is used for |
+//! | `growth`, `reclaim`, `compact` | housekeeping in commits of its own |
 //! | `changes` | the change ring: which keys the commits changed |
 //! | `terms` | what the manager may change while the table lives |
 //! | `verify` | the check of everything below |
@@ -44,12 +44,15 @@
 //!    leaf, in its order; no key has two slots; the versions of the entry are not above `applied`.
 //! 6. The counts are the numbers of slots in use, and of those whose entries are not removed.
 //! 7. Every block of every run is exactly one of: a slot's entry (removed or not), an overflow bucket of one chain, a node or
-//!    a long separator of the tree, the bequest, the schema, in the
-//!    queue of its class, superseded among the removed ones, or fresh.
+//!    a long separator of the tree, the bequest, the schema, in the queue of its class, superseded among the removed ones,
+//!    fresh, or drained.
 //! 8. A removed entry that a slot points to is among the removed ones exactly once.
-//! 9. Runs follow each other without a gap from span 1 to `next span`; each class's fresh memory lies in one of its runs.
+//! 9. Runs and free spans follow each other without a gap from span 1 to `next span`; each class's fresh memory lies in one of
+//!    its runs.
 //! 10. The change ring has whole records from its low position to its tail, in the order of their versions, none of them above
 //!     `applied`, nor is what was lost.
+//! 11. The counts of free spans, of draining runs and their drained blocks, of blocks of entries, and of units that are
+//!     allocated are exact.
 
 mod bag;
 mod bucket;
@@ -57,6 +60,7 @@ mod bulk;
 mod changes;
 mod class;
 mod clock;
+mod compact;
 mod entry;
 mod error;
 mod growth;
@@ -73,6 +77,7 @@ mod scan;
 mod schema;
 mod snapshot;
 mod space;
+mod spans;
 mod stage;
 mod terms;
 mod transaction;

@@ -28,7 +28,7 @@ impl<R: Region> TableWriter<R> {
         }
         for _ in 0..STEPS_PER_WRITE * writes.max(1) {
             // What goes wrong in a sweep can wait: nothing is lost, and the next write that needs it says so.
-            if !self.adjust_index() && !matches!(self.sweep(), Ok(true)) {
+            if !self.adjust_index() && !matches!(self.sweep(), Ok(true)) && !self.compact() {
                 return;
             }
         }

@@ -11,19 +11,24 @@
 
 use std::sync::atomic::Ordering;
 
+use super::bucket::View;
 use super::class::{CLASSES, Class, SPAN_BYTES, SPAN_UNITS, Unit};
 use super::entry::LINK_WORD;
 use super::error::WriteError;
 use super::layout::{
-    Counts, Fresh, HEADER_WORDS, HORIZON, LOG_PRESENT, MAX_BYTES, MOST_BUCKETS, NEXT_SPAN, Queue, REMOVED,
-    RING_PRESENT, fresh_word, queue_word,
+    ALLOCATED, BLOCKS, Counts, FREE_SPANS, Fresh, HEADER_WORDS, HORIZON, LOG_PRESENT, MAX_BYTES,
+    MOST_BUCKETS, NEXT_SPAN, Queue, REMOVED, RING_PRESENT, fresh_word, queue_word,
 };
+use super::spans::Span;
 use super::writer::TableWriter;
 use crate::region::Region;
 use crate::sync::fence;
 
 /// Bytes of a main bucket.
 const BUCKET_BYTES: u64 = super::bucket::BUCKET_WORDS * 8;
+
+/// So many spans are looked at for a row of free ones.
+const SPANS_LOOKED_AT: u64 = 2048;
 
 /// What the owner knows about the queues beyond their words: how far each may be emptied. Forgotten at each abort and
 /// at each takeover, and learned again at the next batch.
@@ -42,6 +47,10 @@ pub(super) struct Space {
     known: bool,
     /// The horizon as it was stored last.
     horizon: u64,
+    /// Units that the commit that is being prepared takes, less those that it frees.
+    allocated: i64,
+    /// No span before this one is free, as far as this owner has looked.
+    free_span_from: u64,
 }
 
 impl Space {
@@ -53,12 +62,19 @@ impl Space {
             waiting: true,
             known: false,
             horizon,
+            allocated: 0,
+            free_span_from: 1,
         }
     }
 
     /// Forgets what is ready, as an abandoned commit may have taken some of it.
     pub(super) fn forget(&mut self) {
         *self = Self::unknown(self.horizon);
+    }
+
+    #[inline]
+    pub(super) fn forget_allocated(&mut self) {
+        self.allocated = 0;
     }
 
     /// The horizon as it was stored last.
@@ -74,11 +90,16 @@ impl Space {
 /// Memory in use, in bytes: the header, the log and the index at their longest, the change ring once it was used, the
 /// spans given to classes with their table. What was needed once stays, and counts, until it is given back to the host.
 pub(super) fn used_bytes<R: Region>(region: &R) -> u64 {
-    let spans = region.load(NEXT_SPAN).saturating_sub(1).saturating_mul(SPAN_BYTES + 8);
+    let spans = spans_in_use(region).saturating_mul(SPAN_BYTES + 8);
     let buckets = region.load(MOST_BUCKETS).saturating_mul(BUCKET_BYTES);
     let log_and_ring = region.load(LOG_PRESENT).saturating_add(region.load(RING_PRESENT));
     let header_and_those = HEADER_WORDS.saturating_add(log_and_ring).saturating_mul(8);
     header_and_those.saturating_add(spans).saturating_add(buckets)
+}
+
+/// Spans of the arena that are given to a class.
+pub(super) fn spans_in_use<R: Region>(region: &R) -> u64 {
+    region.load(NEXT_SPAN).saturating_sub(1).saturating_sub(region.load(FREE_SPANS))
 }
 
 impl<R: Region> TableWriter<R> {
@@ -86,12 +107,23 @@ impl<R: Region> TableWriter<R> {
     #[inline]
     pub(super) fn allocate(&mut self, class: Class) -> Result<Unit, WriteError> {
         self.allocates = true;
+        self.space.allocated += class.units() as i64;
+        let Some(block) = self.take_first(class)? else { return self.allocate_fresh(class) };
+        if self.compaction.is_draining() && self.is_draining(block) {
+            return self.allocate_undrained(block, class);
+        }
+        Ok(block)
+    }
+
+    /// Takes the first block out of its class's queue, where that one may be reused.
+    #[inline]
+    pub(super) fn take_first(&mut self, class: Class) -> Result<Option<Unit>, WriteError> {
         let word = queue_word(class);
         let queue = Queue::from_word(self.stage.header(self.reader.region(), word));
         let ready = self.space.ready[class.index()];
         if ready.is_none() || queue.is_empty() {
             self.space.waiting |= !queue.is_empty();
-            return self.allocate_fresh(class);
+            return Ok(None);
         }
         let block = queue.first;
         self.check_block(block, class)?;
@@ -105,10 +137,10 @@ impl<R: Region> TableWriter<R> {
             self.space.waiting |= !rest.is_empty();
         }
         self.stage.store_header(word, rest.to_word());
-        Ok(block)
+        Ok(Some(block))
     }
 
-    fn allocate_fresh(&mut self, class: Class) -> Result<Unit, WriteError> {
+    pub(super) fn allocate_fresh(&mut self, class: Class) -> Result<Unit, WriteError> {
         let word = fresh_word(class);
         let mut fresh = Fresh::from_word(self.stage.header(self.reader.region(), word));
         if u64::from(fresh.next.0) + class.units() > u64::from(fresh.end.0) {
@@ -123,35 +155,113 @@ impl<R: Region> TableWriter<R> {
     /// Gives the class another run of spans.
     #[cold]
     fn new_run(&mut self, class: Class) -> Result<Fresh, WriteError> {
-        let region = self.reader.region();
-        let first = self.stage.header(region, NEXT_SPAN);
         let spans = class.run_spans();
-        let started = first.saturating_sub(region.load(NEXT_SPAN)).saturating_mul(SPAN_BYTES);
-        // The buckets that index what fits into the run must fit as well: 11 to 12 bytes a slot.
-        let buckets = if self.is_ordered() { 0 } else { class.run_blocks() * 12 };
-        let wanted = started + spans * SPAN_BYTES + buckets;
-        self.check_limit(wanted)?;
-        if first.saturating_add(spans) > self.reader.layout().arena_spans() {
-            return Err(self.full());
-        }
+        self.check_run(class)?;
+        let unused = self
+            .reader
+            .layout()
+            .arena_spans()
+            .saturating_sub(self.stage.header(self.reader.region(), NEXT_SPAN));
+        // Where no row is found soon, spans that were never used cost addresses, and no more memory.
+        let looks = if unused >= spans { SPANS_LOOKED_AT } else { u64::MAX };
+        let first = match self.free_spans(spans, looks) {
+            Some(first) => self.reuse_spans(first, class)?,
+            None => self.new_spans(class)?,
+        };
         let next = Unit((first * SPAN_UNITS) as u32);
         let end = u32::try_from((first + spans) * SPAN_UNITS).map_err(|_| self.full())?;
         let start = self.reader.layout().block(next);
         self.reader.region().make_present(start..start + spans * SPAN_UNITS * super::class::UNIT_WORDS)?;
-        // No reader and no recovery looks at the table of spans beyond NEXT_SPAN: this needs no log.
-        let span_word = self.reader.layout().spans.start + first;
-        self.reader.region().make_present(span_word..span_word + spans)?;
-        for span in 0..spans {
-            self.reader.region().store(span_word + span, class.index() as u64 + 1);
+        if !class.is_node() {
+            let blocks = self.stage.header(self.reader.region(), BLOCKS);
+            self.stage.store_header(BLOCKS, blocks + class.run_blocks());
+        }
+        Ok(Fresh { next, end: Unit(end) })
+    }
+
+    /// Whether a run of that class stays within the table's limit, together with the buckets that index what fits in.
+    fn check_run(&self, class: Class) -> Result<(), WriteError> {
+        let region = self.reader.region();
+        let staged = |word| self.stage.header(region, word).wrapping_sub(region.load(word));
+        let started = staged(NEXT_SPAN).wrapping_sub(staged(FREE_SPANS)).wrapping_mul(SPAN_BYTES);
+        // 11 to 12 bytes a slot; an ordered index is made of blocks.
+        let buckets = if self.is_ordered() { 0 } else { class.run_blocks() * 12 };
+        self.check_limit(started + class.run_spans() * SPAN_BYTES + buckets)
+    }
+
+    /// Spans that were never used.
+    fn new_spans(&mut self, class: Class) -> Result<u64, WriteError> {
+        let region = self.reader.region();
+        let (first, spans) = (self.stage.header(region, NEXT_SPAN), class.run_spans());
+        if first.saturating_add(spans) > self.reader.layout().arena_spans() {
+            return Err(self.full());
+        }
+        // Nobody looks at the table of spans beyond NEXT_SPAN: this needs no log.
+        let word = self.reader.layout().span_word(first);
+        region.make_present(word..word + spans)?;
+        for place in 0..spans {
+            region.store(word + place, Span::new(class, place).to_word());
         }
         self.stage.store_header(NEXT_SPAN, first + spans);
-        Ok(Fresh { next, end: Unit(end) })
+        Ok(first)
+    }
+
+    /// Spans that were given back.
+    fn reuse_spans(&mut self, first: u64, class: Class) -> Result<u64, WriteError> {
+        for place in 0..class.run_spans() {
+            let word = self.reader.layout().span_word(first + place);
+            self.stage.store(word, Span::new(class, place).to_word());
+        }
+        let free = self.stage.header(self.reader.region(), FREE_SPANS);
+        let left = free.checked_sub(class.run_spans());
+        let left =
+            left.ok_or_else(|| WriteError::Corrupt(format!("{free} spans are free, and more are found")))?;
+        self.stage.store_header(FREE_SPANS, left);
+        Ok(first)
+    }
+
+    /// The first of so many free spans in a row, among the next so many.
+    fn free_spans(&mut self, wanted: u64, looks: u64) -> Option<u64> {
+        let region = self.reader.region();
+        if self.stage.header(region, FREE_SPANS) < wanted {
+            return None;
+        }
+        let view = self.stage.over(region);
+        let end = region.load(NEXT_SPAN).min(self.reader.layout().arena_spans());
+        let from = self.space.free_span_from.min(end);
+        let (mut row, mut none_yet) = (0, true);
+        for span in from..end.min(from.saturating_add(looks)) {
+            let is_free = view.word(self.reader.layout().span_word(span)) == 0;
+            row = if is_free { row + 1 } else { 0 };
+            none_yet &= !is_free;
+            if row == wanted {
+                return Some(span + 1 - wanted);
+            }
+            if none_yet {
+                self.space.free_span_from = span + 1;
+            }
+        }
+        None
+    }
+
+    /// Spans from this one on were given back.
+    pub(super) fn look_for_free_spans_from(&mut self, span: u64) {
+        self.space.free_span_from = self.space.free_span_from.min(span);
+    }
+
+    /// Notes in the commit what it takes and frees, where that is not the same.
+    #[inline]
+    pub(super) fn stage_allocated(&mut self) {
+        let units = std::mem::take(&mut self.space.allocated);
+        if units != 0 {
+            let before = self.stage.header(self.reader.region(), ALLOCATED);
+            self.stage.store_header(ALLOCATED, before.wrapping_add_signed(units));
+        }
     }
 
     /// No more blocks than this are in use or free.
     pub(super) fn most_blocks(&self) -> usize {
-        let spans = self.reader.region().load(NEXT_SPAN).min(self.reader.layout().arena_spans());
-        (spans * SPAN_UNITS / 2) as usize
+        (spans_in_use(self.reader.region()).min(self.reader.layout().arena_spans()) * SPAN_UNITS / 2) as usize
     }
 
     /// Whether so many bytes more stay within the table's limit.
@@ -170,6 +280,13 @@ impl<R: Region> TableWriter<R> {
     /// Puts a block that this commit makes unreachable at the end of its queue.
     #[inline]
     pub(super) fn free(&mut self, block: Unit, class: Class) {
+        self.space.allocated -= class.units() as i64;
+        self.push_free(block, class);
+    }
+
+    /// Puts a block that is free already at the end of its queue.
+    #[inline]
+    pub(super) fn push_free(&mut self, block: Unit, class: Class) {
         self.space.grown[class.index() / 64] |= 1 << (class.index() % 64);
         self.push(queue_word(class), block);
     }
@@ -249,6 +366,7 @@ impl<R: Region> TableWriter<R> {
                 }
             }
         }
+        self.consider_compaction();
     }
 
     /// Entries and slots, as the commit that is being prepared will leave them.

@@ -9,10 +9,11 @@ use super::entry::Entry;
 use super::error::OpenError;
 use super::index::{MAX_CHAIN, Nonsense};
 use super::layout::{
-    APPLIED, BEQUEST, COMMITTED, COUNTS, Counts, Fresh, HORIZON, Layout, MERGED_AT, MOST_BUCKETS, NEXT_SPAN,
-    Queue, REMOVED, SCHEMA, fresh_word, queue_word,
+    ALLOCATED, APPLIED, BEQUEST, BLOCKS, COMMITTED, COUNTS, Counts, DRAINING, FREE_SPANS, Fresh, HORIZON,
+    Layout, MERGED_AT, MOST_BUCKETS, NEXT_SPAN, Queue, REMOVED, SCHEMA, fresh_word, queue_word,
 };
 use super::root::Root;
+use super::spans::Span;
 use super::writer::check_versions;
 use crate::region::Region;
 
@@ -36,6 +37,10 @@ pub struct VerifyReport {
     pub inner_nodes: u64,
     /// Blocks that are free for reuse, now or when the horizon has passed.
     pub free_blocks: u64,
+    /// Spans of 16 KiB that were given back to the host.
+    pub free_spans: u64,
+    /// Runs of blocks that are being emptied, to be given back.
+    pub draining: u64,
 }
 
 /// What a block was found to be. Every block must end as exactly one of them.
@@ -71,6 +76,7 @@ pub fn verify<R: Region>(region: &R) -> Result<VerifyReport, OpenError> {
     check.free()?;
     check.nothing_is_lost()?;
     changes::check(region, &layout, check.applied).map_err(|what| wrong(format!("10: {what}")))?;
+    check.counts()?;
     Ok(check.report)
 }
 
@@ -83,6 +89,7 @@ pub(super) struct Check<'a, R> {
     runs: Vec<Option<(Class, u32)>>,
     /// What the block that starts at a unit is.
     uses: Vec<Use>,
+    counted: Counted,
     pub(super) report: VerifyReport,
     /// The key of the entry that was looked at last.
     pub(super) key: Vec<u8>,
@@ -93,6 +100,15 @@ pub(super) struct Check<'a, R> {
 pub(super) struct Found {
     pub(super) slots: u64,
     pub(super) entries: u64,
+}
+
+/// What the header counts, counted anew.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counted {
+    free_spans: u64,
+    draining: u64,
+    blocks: u64,
+    allocated: u64,
 }
 
 pub(super) fn wrong(what: impl Into<String>) -> OpenError {
@@ -126,7 +142,8 @@ impl<'a, R: Region> Check<'a, R> {
         }
         let report = VerifyReport { version: applied, ..VerifyReport::default() };
         let uses = vec![Use::Unseen; (spans * SPAN_UNITS) as usize];
-        Ok(Self { region, layout, applied, root, runs: Vec::new(), uses, report, key: Vec::new() })
+        let counted = Counted::default();
+        Ok(Self { region, layout, applied, root, runs: Vec::new(), uses, counted, report, key: Vec::new() })
     }
 
     /// 9: the runs tile the spans.
@@ -135,14 +152,34 @@ impl<'a, R: Region> Check<'a, R> {
         self.runs = vec![None; spans as usize];
         let mut span = 1;
         while span < spans {
-            let class = (self.region.load(self.layout.spans.start + span) as usize)
-                .checked_sub(1)
-                .and_then(Class::from_index)
-                .ok_or_else(|| wrong(format!("9: span {span} begins a run of no class")))?;
+            let word = self.region.load(self.layout.span_word(span));
+            if word == 0 {
+                self.counted.free_spans += 1;
+                span += 1;
+                continue;
+            }
+            let first = Span::from_word(word)
+                .filter(|first| first.place == 0)
+                .ok_or_else(|| wrong(format!("9: span {span} begins no run")))?;
+            let class = first.class;
             let end = span + class.run_spans();
             if end > spans {
                 return Err(wrong(format!("9: the run at span {span} ends beyond span {spans}")));
             }
+            for place in 1..class.run_spans() {
+                if self.region.load(self.layout.span_word(span + place)) != Span::new(class, place).to_word()
+                {
+                    return Err(wrong(format!("9: span {} is not span {place} of its run", span + place)));
+                }
+            }
+            if !first.draining && first.drained != 0 {
+                return Err(wrong(format!(
+                    "10: {} blocks are drained at span {span}, which is in use",
+                    first.drained
+                )));
+            }
+            self.counted.draining += u64::from(first.draining);
+            self.counted.blocks += if class.is_node() { 0 } else { class.run_blocks() };
             self.runs[span as usize..end as usize].fill(Some((class, (span * SPAN_UNITS) as u32)));
             span = end;
         }
@@ -195,6 +232,9 @@ impl<'a, R: Region> Check<'a, R> {
             return Err(wrong(format!("7: the block at unit {} is both {seen:?} and {used:?}", unit.0)));
         }
         *seen = used;
+        if used != Use::Free {
+            self.counted.allocated += class.units();
+        }
         Ok(())
     }
 
@@ -388,17 +428,50 @@ impl<'a, R: Region> Check<'a, R> {
     /// 7: each block of each run is something.
     fn nothing_is_lost(&self) -> Result<(), OpenError> {
         let mut span = 1_usize;
-        while let Some(run) = self.runs.get(span).copied().flatten() {
+        while span < self.runs.len() {
+            let Some(run) = self.runs[span] else {
+                span += 1;
+                continue;
+            };
             let (class, start) = run;
             let fresh = self.fresh(class);
+            let first = Span::from_word(self.region.load(self.layout.span_word(span as u64)));
+            let drained = first.filter(|first| first.draining).map_or(0, |first| first.drained);
+            let mut unseen = 0;
             for block in 0..class.run_blocks() {
                 let unit = Unit(start + (block * class.units()) as u32);
                 let is_fresh = unit >= fresh.next && unit < fresh.end;
-                if !is_fresh && self.uses[unit.0 as usize] == Use::Unseen {
+                unseen += u64::from(!is_fresh && self.uses[unit.0 as usize] == Use::Unseen);
+                if unseen > drained {
                     return Err(wrong(format!("7: the block of {class:?} at unit {} is lost", unit.0)));
                 }
             }
+            if unseen != drained {
+                return Err(wrong(format!(
+                    "10: {drained} blocks are drained at span {span}, and there are {unseen}"
+                )));
+            }
             span += class.run_spans() as usize;
+        }
+        Ok(())
+    }
+
+    /// 11: what the header counts.
+    fn counts(&mut self) -> Result<(), OpenError> {
+        let load = |word| self.region.load(word);
+        let counted = Counted {
+            free_spans: load(FREE_SPANS),
+            draining: load(DRAINING),
+            blocks: load(BLOCKS),
+            allocated: load(ALLOCATED),
+        };
+        self.report.free_spans = counted.free_spans;
+        self.report.draining = counted.draining;
+        if counted != self.counted {
+            return Err(wrong(format!(
+                "11: the header counts {counted:?}, and there are {:?}",
+                self.counted
+            )));
         }
         Ok(())
     }

@@ -12,12 +12,15 @@ use super::bulk::Place;
 use super::changes::{RecordKind, Recorder};
 use super::class::Unit;
 use super::clock::Clock;
+use super::compact::Compaction;
 use super::entry::{
     self, Attributes, Entry, LINK_WORD, MAX_KEY_BYTES, MAX_VALUE_BYTES, MAX_VERSION, NewEntry, NodeKind,
 };
 use super::error::{OpenError, WriteError};
 use super::index::{Found, MAX_CHAIN, Nonsense};
-use super::layout::{APPLIED, BEQUEST, COMMITTED, Counts, EPOCH, HORIZON, LOG_PRESENT, LOG_STEP_WORDS};
+use super::layout::{
+    APPLIED, BEQUEST, COMMITTED, Counts, DRAINING, EPOCH, HORIZON, LOG_PRESENT, LOG_STEP_WORDS,
+};
 use super::operations::Buffers;
 use super::ordered::Tending;
 use super::reader::TableReader;
@@ -46,7 +49,9 @@ pub struct TableWriter<R> {
     epoch: u64,
     /// Set while a commit is in flight; found set by the next call after a panic only.
     in_flight: bool,
-    log_present_words: u64,
+    pub(super) log_present_words: u64,
+    /// What is being done to give memory back.
+    pub(super) compaction: Compaction,
     /// Whether the commit that is being prepared needs memory.
     pub(super) allocates: bool,
     /// No split is tried before this version: the last one found no room.
@@ -91,6 +96,7 @@ impl<R: Region> TableWriter<R> {
         check_versions(horizon, applied)?;
         let recorder = Recorder::open(reader.region(), reader.layout())?;
         reader.region().expect_at_most(reader.info().max_bytes);
+        let compaction = Compaction::of_new_owner(reader.region().load(DRAINING));
         Ok(Self {
             reader,
             stage: Stage::default(),
@@ -101,6 +107,7 @@ impl<R: Region> TableWriter<R> {
             in_flight: false,
             // The first page of the log came with the table, or its last owner could not have begun.
             log_present_words: LOG_STEP_WORDS,
+            compaction,
             allocates: false,
             growth_waits_until: 0,
             schema_version: None,
@@ -230,7 +237,7 @@ impl<R: Region> TableWriter<R> {
                     // The table may have become another's meanwhile (R17).
                     self.check_epoch()?;
                     let swept = self.make_room(sweeps.min(left))?;
-                    if swept == 0 && !lags {
+                    if swept == 0 && !lags && !self.compact_for_room() {
                         return Err(error);
                     }
                     left -= swept;
@@ -248,6 +255,8 @@ impl<R: Region> TableWriter<R> {
             self.resume()?;
         }
         self.look_for_followers();
+        // A panic may have left a count behind.
+        self.space.forget_allocated();
         self.move_horizon_if_due();
         Ok(())
     }
@@ -286,6 +295,7 @@ impl<R: Region> TableWriter<R> {
         if self.stage.len() == 0 {
             return Ok(());
         }
+        self.stage_allocated();
         let version = self.version + 1;
         if version > MAX_VERSION {
             return Err(WriteError::Corrupt("the last version there can be is used".into()));
@@ -330,6 +340,11 @@ impl<R: Region> TableWriter<R> {
     #[inline]
     pub(super) fn is_ordered(&self) -> bool {
         self.reader.layout().kind.is_ordered()
+    }
+
+    /// A word, as the commit that is being prepared will leave it.
+    pub(super) fn word(&self, word: u64) -> u64 {
+        self.stage.over(self.reader.region()).word(word)
     }
 
     #[inline]
@@ -444,7 +459,7 @@ impl<R: Region> TableWriter<R> {
     }
 
     #[inline]
-    fn free_entry(&mut self, found: &Found) -> Result<(), WriteError> {
+    pub(super) fn free_entry(&mut self, found: &Found) -> Result<(), WriteError> {
         let class = found
             .entry
             .class()
@@ -455,7 +470,7 @@ impl<R: Region> TableWriter<R> {
     }
 
     #[inline]
-    fn set_slot(&mut self, slot: Slot, unit: Unit) {
+    pub(super) fn set_slot(&mut self, slot: Slot, unit: Unit) {
         if self.is_ordered() {
             return self.set_lane(slot, unit);
         }

@@ -66,11 +66,11 @@ const _: () =
     assert!(UNIT_BYTES * 12 == LEAF_WORDS * 8 && UNIT_BYTES * 32 == INNER_WORDS * 8, "no class is larger");
 
 pub(in crate::table) fn leaf_class() -> Class {
-    Class::of_bytes(LEAF_WORDS * 8).expect("a leaf is small")
+    Class::of_node(LEAF_WORDS * 8).expect("a leaf is small")
 }
 
 pub(in crate::table) fn inner_class() -> Class {
-    Class::of_bytes(INNER_WORDS * 8).expect("an inner node is small")
+    Class::of_node(INNER_WORDS * 8).expect("an inner node is small")
 }
 
 /// The class of a long separator's block.

@@ -82,7 +82,8 @@ fn an_heirs_first_insert_finds_the_free_blocks() {
     let refused = writer.insert(b"large", &vec![1; 100_000]);
     assert!(matches!(refused, Err(WriteError::TableFull { .. })), "{refused:?}");
     drop(writer);
-    assert!(table::verify(&region).unwrap().free_blocks > 64);
+    let report = table::verify(&region).unwrap();
+    assert!(report.free_blocks > 64 || report.free_spans > 0, "{report:?}");
 
     let mut heir = TableWriter::open(region.clone(), 0).unwrap();
     heir.insert(&0_u64.to_le_bytes(), &[7; 40]).expect("there are free blocks for it");

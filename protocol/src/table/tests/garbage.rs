@@ -204,8 +204,9 @@ fn a_log_that_no_owner_wrote_is_not_applied() {
         HORIZON,
         LOG_PRESENT,
         EPOCH,
-        layout.spans.start,
+        layout.spans.start - 1,
         log,
+        layout.ring.start,
         layout.arena.end(),
         u64::MAX,
     ];

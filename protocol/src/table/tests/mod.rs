@@ -8,6 +8,7 @@
 //! | `operations` | looking and writing in one step; entries that expire |
 //! | `ordered`, `bags` | the ordered index does what a `BTreeMap` does, and bags what lists of values do |
 //! | `bulk` | many entries at once: clear, load, what is expired, a million writes in one commit |
+//! | `compaction` | memory comes back, to other classes and to the host |
 //! | `fencing` | who may write, and who goes on after a panic |
 //! | `full` | at the limit |
 //! | `large` | the largest and the smallest, and reads that take longer than the horizon rests |
@@ -22,6 +23,7 @@
 
 mod bulk;
 mod changes;
+mod compaction;
 mod cuts;
 mod fencing;
 mod full;

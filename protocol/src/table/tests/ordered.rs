@@ -248,8 +248,9 @@ fn a_full_ordered_set_can_be_emptied_and_filled_again() {
         fills.push(count);
     }
     assert!(fills[0] > 2000, "{fills:?}");
-    // Leaves are as full as the order of the keys lets them be: the orders are compared with themselves.
-    let lost = |round: usize| fills[round + 3] * 20 < fills[round] * 19;
+    // Leaves are as full as the order of the keys lets them be: the orders are compared with themselves. One span of the
+    // sixteen may have become the nodes' meanwhile.
+    let lost = |round: usize| fills[round + 3] * 20 < fills[round] * 18;
     assert!(!(0..3).any(lost), "memory is lost between fills: {fills:?}");
 }
 

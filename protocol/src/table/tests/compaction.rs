@@ -1,0 +1,142 @@
+//! Memory comes back: to other classes, and to the host.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::support::new_table;
+use crate::region::{HeapRegion, Region};
+use crate::table::layout::{BLOCKS, FREE_SPANS, LOG_PRESENT, LOG_STEP_WORDS, MOST_BUCKETS};
+use crate::table::{self, TableOptions, TableWriter};
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % below
+    }
+}
+
+fn writer_of(max_bytes: u64) -> (Arc<HeapRegion>, TableWriter<Arc<HeapRegion>>) {
+    let region = new_table(max_bytes);
+    let writer = TableWriter::open(region.clone(), 0).unwrap();
+    (region, writer)
+}
+
+/// Values of 8 bytes to 64 KiB, each update with another length: the memory in use stays within 1.3 of what the entries
+/// take. `HEIRLOOM_LONG` makes it ten million updates.
+#[test]
+fn values_that_change_their_size_do_not_scatter_memory() {
+    let updates = if std::env::var_os("HEIRLOOM_LONG").is_some() { 10_000_000 } else { 150_000 };
+    let (region, mut writer) = writer_of(256 << 20);
+    let mut random = Random(7);
+    let value = vec![5; 64 * 1024 + 8];
+    let mut lengths: HashMap<u64, u64> = HashMap::new();
+    let (mut live, mut worst) = (0, 0.0_f64);
+    for update in 0..updates {
+        let key = random.below(10_000);
+        // As many short values as long ones, by orders of magnitude.
+        let most = 8 << random.below(14);
+        let length = 8 + random.below(most);
+        writer.insert(&key.to_le_bytes(), &value[..length as usize]).unwrap();
+        live += length + 32;
+        live -= lengths.insert(key, length + 32).unwrap_or(0);
+        if update > updates / 2 && update % 64 == 0 {
+            worst = worst.max(writer.reader().info().used_bytes as f64 / live as f64);
+        }
+    }
+    println!("at worst {worst:.3} of the live data in use, after {updates} updates of {live} bytes");
+    assert!(worst < 1.3, "{worst}");
+    table::verify(&region).unwrap();
+}
+
+/// Nine of ten entries go, at random: their memory goes too, and the rest is as it was.
+#[test]
+fn memory_is_given_back_after_many_removals() {
+    let (region, mut writer) = writer_of(64 << 20);
+    let count = 200_000_u64;
+    for key in 0..count {
+        writer.insert(&key.to_le_bytes(), &[key as u8; 64]).unwrap();
+    }
+    let before = writer.reader().info().used_bytes;
+    let is_kept = |key: u64| key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60 == 0;
+    for key in (0..count).filter(|key| !is_kept(*key)) {
+        assert!(writer.remove(&key.to_le_bytes()).unwrap());
+    }
+    // Ordinary life goes on, and with it the housekeeping.
+    for round in 0..count / 4 {
+        writer.insert(&u64::MAX.to_le_bytes(), &round.to_le_bytes()).unwrap();
+    }
+    let report = table::verify(&region).unwrap();
+    let after = writer.reader().info().used_bytes;
+    println!("{before} bytes before, {after} after, {} entries of {count} left; {report:?}", report.entries);
+    assert!(after * 4 < before, "{before} bytes, then {after}");
+    for key in 0..count {
+        let found = writer.reader().get(&key.to_le_bytes()).unwrap();
+        assert_eq!(found, is_kept(key).then(|| vec![key as u8; 64]));
+    }
+    // What was given back is there again when it is needed.
+    for key in 0..count {
+        writer.insert(&key.to_le_bytes(), &[1; 64]).unwrap();
+    }
+    let again = writer.reader().info().used_bytes;
+    assert!(again < before + before / 8, "{before} bytes, then {again}");
+    assert_eq!(table::verify(&region).unwrap().entries, count + 1);
+}
+
+/// The log of a long transaction, and an index that was large, do not stay for ever.
+#[test]
+fn the_index_and_the_log_are_shortened() {
+    let (region, mut writer) = writer_of(64 << 20);
+    let mut transaction = writer.transaction();
+    for key in 0..100_000_u64 {
+        transaction.insert(&key.to_le_bytes(), b"").unwrap();
+    }
+    transaction.commit().unwrap();
+    let buckets = region.load(MOST_BUCKETS);
+    for key in 0..100_000_u64 {
+        writer.remove(&key.to_le_bytes()).unwrap();
+    }
+    for round in 0..100_000_u64 {
+        writer.insert(b"beat", &round.to_le_bytes()).unwrap();
+    }
+    table::verify(&region).unwrap();
+    // The log of that transaction had more than 800,000 words.
+    assert!(region.load(LOG_PRESENT) <= 32 * LOG_STEP_WORDS, "{} words of log", region.load(LOG_PRESENT));
+    assert!(region.load(MOST_BUCKETS) < buckets / 4, "{buckets} buckets, then {}", region.load(MOST_BUCKETS));
+    assert!(region.load(FREE_SPANS) > 0 && region.load(BLOCKS) < 10_000, "{} blocks", region.load(BLOCKS));
+}
+
+/// Memory of one size of values is there for another size, though the table is full, and an heir goes on where the last
+/// owner stopped in the middle.
+#[test]
+fn memory_of_one_class_serves_another() {
+    let max_bytes = 2 << 20;
+    let options = TableOptions { reserve_bytes: max_bytes, ..TableOptions::set(max_bytes) };
+    let region = Arc::new(HeapRegion::new(options.segment_bytes() / 8));
+    table::create(&region, &options).unwrap();
+    let mut random = Random(3);
+    for round in 0..40_u64 {
+        let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+        let length = [40, 3000, 200, 12_000, 900, 90][round as usize % 6];
+        let fits = max_bytes * 6 / 10 / (length + 60);
+        for key in 0..fits {
+            writer.insert(&(round << 32 | key).to_le_bytes(), &vec![1; length as usize]).unwrap_or_else(
+                |error| {
+                    panic!(
+                        "round {round}, {key} of {fits} entries of {length}: {error}; {:?}",
+                        table::verify(&region)
+                    )
+                },
+            );
+        }
+        table::verify(&region).unwrap();
+        for key in 0..fits {
+            writer.remove(&(round << 32 | key).to_le_bytes()).unwrap();
+            if random.below(fits) == 0 {
+                writer = TableWriter::open(region.clone(), 0).unwrap();
+            }
+        }
+        table::verify(&region).unwrap();
+    }
+}
