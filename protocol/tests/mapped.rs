@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use heirloom_protocol::region::{MappedRegion, Region};
@@ -219,4 +220,37 @@ fn huge_bytes() -> u64 {
         }
     }
     kib * 1024
+}
+
+/// What a table gives back, the kernel has back.
+#[test]
+fn memory_goes_back_to_the_host() {
+    let options = TableOptions::set(64 << 20);
+    let segment = Segment::create("test", options.segment_bytes()).expect("a segment");
+    let region = Arc::new(MappedRegion::writable(segment.fresh_writable().expect("fresh")).expect("mapped"));
+    table::create(&region, &options).expect("created");
+    let mut writer = TableWriter::open(region.clone(), 0).expect("opened");
+    let memory = || rustix::fs::fstat(segment.as_fd()).expect("its size").st_blocks as u64 * 512;
+    for key in 0..100_000_u64 {
+        writer.insert(&key.to_le_bytes(), &[1; 200]).expect("there is room");
+    }
+    let (full, used) = (memory(), writer.reader().info().used_bytes);
+    assert!(full >= used, "{full} bytes, and {used} in use");
+    for key in (0..100_000_u64).filter(|key| key % 50 != 0) {
+        assert!(writer.remove(&key.to_le_bytes()).expect("removing always works"));
+    }
+    for round in 0..100_000_u64 {
+        writer.insert(b"beat", &round.to_le_bytes()).expect("there is room");
+    }
+    let (left, info) = (memory(), writer.reader().info());
+    println!("{full} bytes of the host, then {left}; {info:?}");
+    assert!(left * 4 < full, "{full} bytes of the host, then {left}");
+    assert!(
+        info.used_bytes * 4 < used && info.allocated_bytes + info.free_bytes <= info.used_bytes,
+        "{info:?}"
+    );
+    assert_eq!(table::verify(&region).expect("whole").entries, 2001);
+    for key in (0..100_000_u64).step_by(50) {
+        assert_eq!(writer.reader().get(&key.to_le_bytes()).expect("a get"), Some(vec![1; 200]));
+    }
 }

@@ -194,8 +194,13 @@ pub struct TableInfo {
     pub kind: Kind,
     /// Number of entries.
     pub entries: u64,
-    /// Memory in use, in bytes.
+    /// Memory in use, in bytes: what counts against the limit.
     pub used_bytes: u64,
+    /// How much of it entries and parts of the index have, in blocks of their sizes; the rest is the header, the hash
+    /// index, the log, the change ring, and what is free for the next entries.
+    pub allocated_bytes: u64,
+    /// How much of it is free for the next entries, of certain sizes at first, of any once it has been gathered.
+    pub free_bytes: u64,
     /// The limit, in bytes.
     pub max_bytes: u64,
     /// Version of the last commit.

@@ -318,10 +318,13 @@ impl<R: Region> TableReader<R> {
 
     /// What the header says about the table.
     pub fn info(&self) -> TableInfo {
+        let (allocated_bytes, free_bytes) = super::space::allocated_and_free_bytes(&self.region);
         TableInfo {
             kind: self.layout.kind,
             entries: self.len(),
             used_bytes: super::space::used_bytes(&self.region),
+            allocated_bytes,
+            free_bytes,
             max_bytes: self.region.load(MAX_BYTES),
             version: self.version(),
             epoch: self.epoch(),

@@ -12,7 +12,7 @@
 use std::sync::atomic::Ordering;
 
 use super::bucket::View;
-use super::class::{CLASSES, Class, SPAN_BYTES, SPAN_UNITS, Unit};
+use super::class::{CLASSES, Class, SPAN_BYTES, SPAN_UNITS, UNIT_BYTES, Unit};
 use super::entry::LINK_WORD;
 use super::error::WriteError;
 use super::layout::{
@@ -95,6 +95,12 @@ pub(super) fn used_bytes<R: Region>(region: &R) -> u64 {
     let log_and_ring = region.load(LOG_PRESENT).saturating_add(region.load(RING_PRESENT));
     let header_and_those = HEADER_WORDS.saturating_add(log_and_ring).saturating_mul(8);
     header_and_those.saturating_add(spans).saturating_add(buckets)
+}
+
+/// What blocks have of the arena, and what is left of the spans in use.
+pub(super) fn allocated_and_free_bytes<R: Region>(region: &R) -> (u64, u64) {
+    let allocated = region.load(ALLOCATED).saturating_mul(UNIT_BYTES);
+    (allocated, spans_in_use(region).saturating_mul(SPAN_BYTES).saturating_sub(allocated))
 }
 
 /// Spans of the arena that are given to a class.
