@@ -6,6 +6,7 @@
 //! | `heirloom check FILE` | `check` | every mistake of a configuration |
 //! | `heirloom status [--json]` | `status` | tables, workers and children, asked of the manager |
 //! | `heirloom get`, `scan`, `len` | `get`, `scan`, `len` | what is in a table |
+//! | `heirloom watch TABLE` | `watch` | changes as they commit |
 //! | `heirloom dump`, `load` | `dump`, `load` | a whole table into a file, and back |
 //! | `heirloom verify TABLE` | `verify` | every byte of a table |
 //! | `heirloom handoff TABLE` | `handoff` | another worker takes over: the way to deploy |
@@ -37,6 +38,7 @@ mod run;
 mod scan;
 mod status;
 mod verify;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -72,6 +74,7 @@ enum Command {
     Get(get::Args),
     Scan(scan::Args),
     Len(len::Args),
+    Watch(watch::Args),
     Dump(dump::Args),
     Load(load::Args),
     Verify(verify::Args),
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Get(args) => get::run(&args, socket),
         Command::Scan(args) => scan::run(&args, socket),
         Command::Len(args) => len::run(&args, socket),
+        Command::Watch(args) => watch::run(&args, socket),
         Command::Dump(args) => dump::run(&args, socket),
         Command::Load(args) => load::run(&args, socket),
         Command::Verify(args) => verify::run(&args, socket),

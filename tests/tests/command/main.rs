@@ -4,6 +4,7 @@ mod handing_on;
 mod kinds;
 mod loading;
 mod reading;
+mod watching;
 
 use heirloom_tests::{House, program};
 use std::io::Write;
