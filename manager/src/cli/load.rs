@@ -176,6 +176,7 @@ impl<'w> Load<'w> {
     fn take(&mut self, item: Item<'_>) -> Result<(), Box<dyn Error>> {
         match item {
             Item::Head(head) => self.check(head)?,
+            Item::Schema(_) => {}
             Item::Entry(Entry { key, value, attributes, .. }) => {
                 self.writer.insert_attributed(key, value, attributes)?;
                 self.entries += 1;

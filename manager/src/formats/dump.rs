@@ -1,10 +1,11 @@
 //! The binary form: everything of a table, and proof that it is all there.
 //!
 //! ```text
-//!  file     "HEIRLOOM"  HEAD  ROWS ..  [ HEIR ]  DONE
+//!  file     "HEIRLOOM"  HEAD  [ FORM ]  ROWS ..  [ HEIR ]  DONE
 //!  frame    name: 4 │ length: u32 │ checksum: u64 │ payload: length bytes
 //!
 //!  HEAD     format version: u16 │ kind of table: u8 │ version of the table: u64
+//!  FORM     schema of the values: base version: u32 │ name, in UTF-8
 //!  ROWS     entries: flags: u8 │ key bytes: u32 │ value bytes: u32 │ [ deadline: u64 ] [ schema: u32 ] │ key │ value
 //!  HEIR     the bequest
 //!  DONE     number of entries: u64
@@ -18,7 +19,7 @@
 //! order or cut off is noticed, and where. How many entries there will be need not be known when writing begins.
 
 use super::{Each, Entry, FormatError, Head, Item};
-use heirloom_protocol::table::{Attributes, Kind, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use heirloom_protocol::table::{Attributes, Kind, MAX_KEY_BYTES, MAX_VALUE_BYTES, TableSchema};
 use std::io::{self, Read, Write};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -26,6 +27,7 @@ const MAGIC: [u8; 8] = *b"HEIRLOOM";
 const FORMAT_VERSION: u16 = 1;
 
 const HEAD: [u8; 4] = *b"HEAD";
+const FORM: [u8; 4] = *b"FORM";
 const ROWS: [u8; 4] = *b"ROWS";
 const HEIR: [u8; 4] = *b"HEIR";
 const DONE: [u8; 4] = *b"DONE";
@@ -59,11 +61,12 @@ pub fn read<E: From<FormatError>>(bytes: impl Read, name: &str, each: Each<'_, E
         return Err(frames.damaged(start, "no HEAD where one must be").into());
     }
     each(Item::Head(frames.head(start)?))?;
-    let mut bequeathed = false;
+    let mut last = HEAD;
     loop {
         let (frame, start) = frames.next()?;
-        match frame {
-            ROWS if !bequeathed => {
+        match (last, frame) {
+            (HEAD, FORM) => each(Item::Schema(&frames.schema(start)?))?,
+            (HEAD | FORM | ROWS, ROWS) => {
                 let mut rest = frames.payload.as_slice();
                 while !rest.is_empty() {
                     let row = take_row(&mut rest);
@@ -71,13 +74,11 @@ pub fn read<E: From<FormatError>>(bytes: impl Read, name: &str, each: Each<'_, E
                     each(Item::Entry(row.ok_or_else(|| frames.damaged(start, "an entry is none"))?))?;
                 }
             }
-            HEIR if !bequeathed => {
-                bequeathed = true;
-                each(Item::Bequest(&frames.payload))?;
-            }
-            DONE => return Ok(frames.end(start, entries)?),
+            (HEAD | FORM | ROWS, HEIR) => each(Item::Bequest(&frames.payload))?,
+            (_, DONE) => return Ok(frames.end(start, entries)?),
             _ => return Err(frames.damaged(start, "a part that has no place there").into()),
         }
+        last = frame;
     }
 }
 
@@ -168,6 +169,15 @@ impl<'n, R: Read> Frames<'n, R> {
         Ok(Head { kind, version: u64::from_le_bytes(version) })
     }
 
+    fn schema(&self, start: u64) -> Result<TableSchema, FormatError> {
+        let parts = self.payload.split_first_chunk();
+        let schema = parts.and_then(|(version, name)| {
+            let name = std::str::from_utf8(name).ok()?.to_owned();
+            Some(TableSchema { name, base_version: u32::from_le_bytes(*version) })
+        });
+        schema.ok_or_else(|| self.damaged(start, "a schema without a name"))
+    }
+
     /// Nothing may follow the last frame, and the count must fit.
     fn end(&mut self, start: u64, entries: u64) -> Result<(), FormatError> {
         if self.payload != entries.to_le_bytes() {
@@ -233,7 +243,7 @@ fn code_of(kind: Kind) -> u8 {
     }
 }
 
-/// Writes a dump: entries, then the bequest where there is one, then the end.
+/// Writes a dump: the schema where there is one, entries, the bequest where there is one, the end.
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,
@@ -255,6 +265,14 @@ impl<W: Write> Writer<W> {
         payload.extend_from_slice(&head.version.to_le_bytes());
         writer.frame(HEAD, &payload)?;
         Ok(writer)
+    }
+
+    /// What the values are; before the first of them.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn schema(&mut self, schema: &TableSchema) -> io::Result<()> {
+        self.frame(FORM, &[&schema.base_version.to_le_bytes(), schema.name.as_bytes()].concat())
     }
 
     /// One more entry.

@@ -7,7 +7,7 @@
 //! | [`dump`] | `.dump` | bytes, in blocks with checksums; also the kind of the table, its version and its bequest |
 //!
 //! All of them keep the deadlines of entries that expire (the text forms as `deadline_ms`, where there are any); only
-//! dumps keep the versions of the schema that values were written with.
+//! dumps keep the schema and the versions of it that values were written with.
 //!
 //! Readers are functions over [`Read`]: they hand on one item after the other, never hold more than one line or block,
 //! and believe no length before the bytes are there. What breaks off or breaks the format is an error that names the
@@ -22,7 +22,7 @@ mod tests;
 
 pub use error::FormatError;
 
-use heirloom_protocol::table::{Attributes, Kind};
+use heirloom_protocol::table::{Attributes, Kind, TableSchema};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -57,6 +57,8 @@ impl Format {
 pub enum Item<'i> {
     /// What was dumped, before anything of it; the text formats do not say.
     Head(Head),
+    /// What the values are, before the first of them, where their table says it; only dumps carry it.
+    Schema(&'i TableSchema),
     /// One entry.
     Entry(Entry<'i>),
     /// What the last owner left for its heir; only dumps carry it.
@@ -141,6 +143,17 @@ impl<W: Write> Writer<W> {
             Format::JsonLines => Self::JsonLines(out),
             Format::Dump => Self::Dump(dump::Writer::begin(out, head)?),
         })
+    }
+
+    /// What the values are, before the first of them; the text formats leave it out.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn schema(&mut self, schema: &TableSchema) -> io::Result<()> {
+        match self {
+            Self::Csv(_) | Self::JsonLines(_) => Ok(()),
+            Self::Dump(out) => out.schema(schema),
+        }
     }
 
     /// One more entry.

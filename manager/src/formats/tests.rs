@@ -8,17 +8,23 @@ type Pairs = Vec<(Vec<u8>, Vec<u8>, Attributes)>;
 const FORMATS: [Format; 3] = [Format::Csv, Format::JsonLines, Format::Dump];
 const HEAD: Head = Head { kind: Kind::OrderedSet, version: 17 };
 
+fn schema() -> TableSchema {
+    TableSchema { name: "Sale".to_owned(), base_version: 3 }
+}
+
 /// What a reader handed on.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Content {
     head: Option<Head>,
     pairs: Pairs,
     bequest: Option<Vec<u8>>,
+    schema: Option<TableSchema>,
 }
 
 fn written(format: Format, pairs: &Pairs, bequest: Option<&[u8]>) -> Vec<u8> {
     let deadlines = pairs.iter().any(|(_, _, attributes)| attributes.deadline_ms.is_some());
     let mut writer = Writer::begin(Vec::new(), format, HEAD, deadlines).unwrap();
+    writer.schema(&schema()).unwrap();
     for (key, value, attributes) in pairs {
         writer.entry(Entry { key, value, attributes: *attributes, line: None }).unwrap();
     }
@@ -33,6 +39,7 @@ fn content(format: Format, bytes: &[u8]) -> (Content, Result<(), FormatError>) {
     let outcome = read(bytes, format, "it", &mut |item| {
         match item {
             Item::Head(head) => content.head = Some(head),
+            Item::Schema(schema) => content.schema = Some(schema.clone()),
             Item::Entry(entry) => {
                 content.pairs.push((entry.key.to_vec(), entry.value.to_vec(), entry.attributes));
             }
@@ -77,6 +84,7 @@ proptest! {
             prop_assert_eq!(&content.pairs, &expected, "{:?}", format);
             if format == Format::Dump {
                 prop_assert_eq!(content.head, Some(HEAD));
+                prop_assert_eq!(&content.schema, &Some(schema()));
                 prop_assert_eq!(&content.bequest, &bequest);
             }
         }
@@ -103,7 +111,7 @@ fn a_dump_of_many_blocks_is_read_back() {
     let pairs = some_blocks();
     let (content, outcome) = content(Format::Dump, &written(Format::Dump, &pairs, Some(b"")));
     outcome.unwrap();
-    assert_eq!(content, Content { head: Some(HEAD), pairs, bequest: Some(vec![]) });
+    assert_eq!(content, Content { head: Some(HEAD), pairs, bequest: Some(vec![]), schema: Some(schema()) });
 }
 
 #[test]
@@ -153,8 +161,8 @@ fn parts_of_a_dump_cannot_be_lost_doubled_or_moved() {
         starts.push(starts[starts.len() - 1] + 16 + u32::from_le_bytes(*length) as usize);
     }
     assert_eq!(starts.pop(), Some(file.len()));
-    assert!(starts.len() > 4, "{starts:?}");
-    let (second, third, fourth) = (starts[1], starts[2], starts[3]);
+    assert!(starts.len() > 5, "{starts:?}");
+    let (second, third, fourth) = (starts[2], starts[3], starts[4]);
     let lost = [&file[..second], &file[third..]].concat();
     let doubled = [&file[..third], &file[second..]].concat();
     let swapped = [&file[..second], &file[third..fourth], &file[second..third], &file[fourth..]].concat();

@@ -3,7 +3,7 @@
 use super::HydrateError;
 use crate::formats::{Entry, Head, Item};
 use heirloom_protocol::region::Region;
-use heirloom_protocol::table::{TableReader, TableWriter};
+use heirloom_protocol::table::{TableReader, TableSchema, TableWriter};
 use std::time::{Duration, Instant};
 
 /// How often the log tells of the progress.
@@ -37,6 +37,7 @@ impl<'n, R: Region + Clone> Loader<'n, R> {
     pub(super) fn load(&mut self, item: Item<'_>) -> Result<(), HydrateError> {
         match item {
             Item::Head(head) => return self.check(head),
+            Item::Schema(schema) => return self.take_schema(schema),
             Item::Bequest(bequest) => return self.bequeath(bequest),
             Item::Entry(entry) => self.insert(entry)?,
         }
@@ -67,6 +68,13 @@ impl<'n, R: Region + Clone> Loader<'n, R> {
     fn bequeath(&mut self, bequest: &[u8]) -> Result<(), HydrateError> {
         let place = || format!("{}, the bequest", self.source_name);
         self.writer.bequeath(bequest).map_err(|error| HydrateError::NotWritten { place: place(), error })
+    }
+
+    /// The table is new, so its schema becomes that of the dump, base version included.
+    fn take_schema(&mut self, schema: &TableSchema) -> Result<(), HydrateError> {
+        let place = || format!("{}, the schema", self.source_name);
+        let taken = self.writer.set_schema(&schema.name, schema.base_version);
+        taken.map(drop).map_err(|error| HydrateError::NotWritten { place: place(), error })
     }
 
     fn check(&self, head: Head) -> Result<(), HydrateError> {

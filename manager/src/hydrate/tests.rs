@@ -1,9 +1,12 @@
 //! Every format, whole and broken.
 
 use super::*;
-use crate::config::HydrateFormat;
-use crate::formats::Item;
+use crate::config::{HydrateFormat, HydrateWhen};
+use crate::formats::{self, Entry, Format, Head, Item};
+use heirloom_protocol::region::HeapRegion;
+use heirloom_protocol::table::{self, Attributes, Kind, TableOptions, TableReader, TableSchema};
 use std::io::Write;
+use std::sync::Arc;
 use tempfile::NamedTempFile;
 
 type Entries = Vec<(Vec<u8>, Vec<u8>)>;
@@ -167,6 +170,46 @@ fn a_redb_file_that_is_open_elsewhere_says_so() {
     let source = HydrateSource::File { path: held.path().to_owned(), format: redb("cars") };
     let error = entries(&source).unwrap_err();
     assert!(error.ends_with("another process has this database open"), "{error}");
+}
+
+#[test]
+fn a_dump_gives_all_that_the_table_had() {
+    let head = Head { kind: Kind::Bag, version: 7 };
+    let schema = TableSchema { name: "Sale".to_owned(), base_version: 3 };
+    let attributes = Attributes { deadline_ms: Some(u64::MAX), schema_version: Some(2) };
+    let mut writer = formats::Writer::begin(Vec::new(), Format::Dump, head, false).unwrap();
+    writer.schema(&schema).unwrap();
+    for value in [b"1", b"2"] {
+        writer.entry(Entry { key: b"a", value, attributes, line: None }).unwrap();
+    }
+    writer.bequest(b"position 9").unwrap();
+    let (held, source) = file(&writer.finish().unwrap(), HydrateFormat::Dump);
+    let source = Hydrate { source, when: HydrateWhen::Always };
+    let hydrated = |kind| {
+        let options = TableOptions::new(kind, 1 << 20);
+        let region = Arc::new(HeapRegion::new(options.segment_bytes() / 8));
+        table::create(&region, &options).unwrap();
+        hydrate("cars", &source, Arc::clone(&region))
+            .map(|entries| (entries, TableReader::open(region).unwrap()))
+    };
+    let (entries, reader) = hydrated(Kind::DuplicateBag).unwrap();
+    let mut values = Vec::new();
+    reader
+        .values_attributed(b"a", &mut |value, attributes| {
+            values.push((value.to_vec(), attributes));
+            true
+        })
+        .unwrap();
+    assert_eq!(entries, 2);
+    assert_eq!(values, [(b"1".to_vec(), attributes), (b"2".to_vec(), attributes)]);
+    let found = reader.schema().unwrap().map(|schema| (schema.name.clone(), schema.base_version));
+    assert_eq!(found, Some((schema.name, schema.base_version)));
+    assert_eq!(reader.bequest().unwrap().as_deref(), Some(&b"position 9"[..]));
+    let error = hydrated(Kind::Set).map(drop).unwrap_err().to_string();
+    assert!(
+        error.starts_with(&held.path().display().to_string()) && error.contains("dumped from a bag"),
+        "{error}"
+    );
 }
 
 #[test]
