@@ -98,6 +98,19 @@ fn memory_comes_and_goes() {
 }
 
 #[test]
+fn a_shared_mapping_ends_with_the_last_of_them() {
+    let first = segment().map().expect("mapped");
+    let second = first.share();
+    first.store(7, 70);
+    drop(first);
+    assert_eq!(second.load(7), 70);
+    let third = second.share();
+    drop(second);
+    third.store(8, 80);
+    assert_eq!((third.load(7), third.load(8)), (70, 80));
+}
+
+#[test]
 fn a_forked_childs_copy_is_inert() {
     let _turn = support::alone();
     let segment = segment();

@@ -31,7 +31,7 @@ use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use self::ahead::Ahead;
-use self::limits::Limits;
+use self::limits::{Limits, LimitsPage};
 use self::pages::Pages;
 use super::{OutOfMemory, Region};
 use crate::sync::{LOAD, STORE};
@@ -69,16 +69,29 @@ impl MapError {
 pub struct MappedRegion {
     base: *mut AtomicU64,
     limits: Limits,
-    bytes: usize,
-    pages: Arc<Pages>,
-    ahead: Ahead,
+    /// What `base` and `limits` point to, for as long as this value lives.
+    mapping: Arc<Mapping>,
 }
 
-// SAFETY: the pointer is to memory that belongs to this value until it is dropped, and is only used for atomic loads
-// and stores.
+// SAFETY: the pointers are to memory that stays mapped while this value lives, and are only used for atomic loads and
+// stores.
 unsafe impl Send for MappedRegion {}
 // SAFETY: as above.
 unsafe impl Sync for MappedRegion {}
+
+/// The mapping itself: all regions that share it use it, and the last one unmaps it.
+struct Mapping {
+    base: *mut AtomicU64,
+    bytes: usize,
+    pages: Arc<Pages>,
+    ahead: Ahead,
+    limits: LimitsPage,
+}
+
+// SAFETY: the pointer is used for unmapping only, by the last one who has this value.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
 
 impl MappedRegion {
     /// Maps a segment to write it, and closes the descriptor (rule H3).
@@ -98,6 +111,13 @@ impl MappedRegion {
         Self::map(descriptor.as_fd(), false)
     }
 
+    /// The same memory once more, for a manager whose workers are threads of its own process: mapped once, and unmapped
+    /// with the last of them.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self { base: self.base, limits: self.limits, mapping: Arc::clone(&self.mapping) }
+    }
+
     /// Gives the memory of these words back; they read as zero from here on. Only whole pages inside the range.
     ///
     /// # Errors
@@ -106,7 +126,7 @@ impl MappedRegion {
         if words.start > words.end || words.end > self.limits.writable() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        self.pages.give_back(words.start * 8..words.end * 8)
+        self.mapping.pages.give_back(words.start * 8..words.end * 8)
     }
 
     /// Whether this is a forked child's copy, which has no words.
@@ -123,16 +143,21 @@ impl MappedRegion {
             return Err(MapError::AddressSpace { needed: bytes + SEGMENT_UNIT_BYTES, left });
         }
         let bytes = usize::try_from(bytes).map_err(|error| MapError::Failed(io::Error::other(error)))?;
-        let limits = Limits::new(bytes as u64 / 8, writable).map_err(MapError::from_errno)?;
+        let limits = LimitsPage::new(bytes as u64 / 8, writable).map_err(MapError::from_errno)?;
         let base = map_aligned(descriptor, bytes, writable).map_err(MapError::from_errno)?;
-        // SAFETY: the mapping was just made, that long, and is unmapped only by `drop`, which ends `Ahead` first.
+        // SAFETY: the mapping was just made, that long, and is unmapped only by `Mapping::drop`, which ends `Ahead` first.
         let pages = unsafe {
             let bytes = if writable { bytes } else { 0 };
             Pages::new(base, bytes, segment::memory_bytes(descriptor), segment::is_ours(descriptor))
         };
         let pages = Arc::new(pages);
         let ahead = Ahead::new(Arc::clone(&pages));
-        let region = Self { base: base.cast(), limits, bytes, pages, ahead };
+        let base = base.cast();
+        let region = Self {
+            base,
+            limits: limits.limits(),
+            mapping: Arc::new(Mapping { base, bytes, pages, ahead, limits }),
+        };
         region.advise(Advice::LinuxDontDump)?;
         region.advise(Advice::LinuxDontFork)?;
         Ok(region)
@@ -140,7 +165,8 @@ impl MappedRegion {
 
     fn advise(&self, advice: Advice) -> Result<(), MapError> {
         // SAFETY: the range is our own mapping, and neither advice changes what it holds for this process.
-        unsafe { rustix::mm::madvise(self.base.cast(), self.bytes, advice) }.map_err(MapError::from_errno)
+        unsafe { rustix::mm::madvise(self.base.cast(), self.mapping.bytes, advice) }
+            .map_err(MapError::from_errno)
     }
 
     /// Pointer to `count` words from `word` on, where they are all below the limit.
@@ -235,10 +261,10 @@ impl Region for MappedRegion {
             return Err(OutOfMemory::new("the segment ends there, or is read-only", missing));
         }
         let bytes = words.start * 8..words.end * 8;
-        if !self.pages.are_present(&bytes) {
-            self.pages.make_present(&bytes)?;
+        if !self.mapping.pages.are_present(&bytes) {
+            self.mapping.pages.make_present(&bytes)?;
         }
-        self.ahead.grown_by(&bytes);
+        self.mapping.ahead.grown_by(&bytes);
         Ok(())
     }
 
@@ -260,14 +286,14 @@ impl Region for MappedRegion {
     }
 
     fn expect_at_most(&self, bytes: u64) {
-        self.ahead.stay_below(bytes);
+        self.mapping.ahead.stay_below(bytes);
     }
 }
 
-impl Drop for MappedRegion {
+impl Drop for Mapping {
     fn drop(&mut self) {
         // In a forked child the address may hold something else by now, and the thread does not exist.
-        if self.is_inert() {
+        if self.limits.limits().readable() == 0 {
             self.ahead.abandon();
             return;
         }
@@ -282,7 +308,7 @@ impl fmt::Debug for MappedRegion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let writable = self.limits.writable() > 0;
         f.debug_struct("MappedRegion")
-            .field("bytes", &self.bytes)
+            .field("bytes", &self.mapping.bytes)
             .field("writable", &writable)
             .finish_non_exhaustive()
     }
@@ -290,12 +316,13 @@ impl fmt::Debug for MappedRegion {
 
 /// Whether this kernel can make pages present on demand, tried on a mapping of one's own.
 pub(crate) fn can_populate(region: &MappedRegion) -> bool {
-    region.pages.try_populate(0..pages::STEP_BYTES).is_ok()
+    region.mapping.pages.try_populate(0..pages::STEP_BYTES).is_ok()
 }
 
 /// Whether this kernel can make huge pages of shared memory on demand.
 pub(crate) fn can_collapse(region: &MappedRegion) -> bool {
-    region.pages.try_populate(0..SEGMENT_UNIT_BYTES).is_ok() && region.pages.collapse(0)
+    let pages = &region.mapping.pages;
+    pages.try_populate(0..SEGMENT_UNIT_BYTES).is_ok() && pages.collapse(0)
 }
 
 /// Maps the segment at a multiple of [`SEGMENT_UNIT_BYTES`], so that huge pages fit (rule H2).
