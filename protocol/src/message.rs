@@ -83,6 +83,8 @@ pub enum Request {
         table: String,
         /// The epoch of the ownership that ends.
         epoch: u64,
+        /// Whether that is because the thread or task that wrote the table panicked, which dropped the write handle.
+        panicked: bool,
     },
     /// A reader asks for a table. Answered by [`Event::Opened`] with a read-only descriptor.
     Open {
@@ -350,6 +352,11 @@ pub enum TransferReason {
     /// The last owner gave it back.
     Released {
         /// Its process id.
+        pid: u32,
+    },
+    /// What wrote the table, a thread or a task of the last owner, panicked. It was whole commits up to there.
+    Panicked {
+        /// The owner's process id.
         pid: u32,
     },
     /// The last owner gave it back because it was asked to.

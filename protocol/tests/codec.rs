@@ -34,7 +34,11 @@ fn request() -> impl Strategy<Value = Request> {
             epoch,
             reason
         }),
-        (table, any::<u64>()).prop_map(|(table, epoch)| Request::Release { table, epoch }),
+        (table, any::<u64>(), any::<bool>()).prop_map(|(table, epoch, panicked)| Request::Release {
+            table,
+            epoch,
+            panicked
+        }),
         (any::<u32>(), table).prop_map(|(request, table)| Request::Open { request, table }),
         (any::<u32>(), table, option::of(".{0,128}"), any::<bool>(), option::of(any::<u64>())).prop_map(
             |(request, table, to, force, deadline_ms)| Request::Recall {
@@ -70,6 +74,7 @@ fn reason() -> impl Strategy<Value = TransferReason> {
         (any::<u32>(), option::of(".{0,40}")).prop_map(|(pid, how)| TransferReason::Died { pid, how }),
         any::<u32>().prop_map(|pid| TransferReason::Released { pid }),
         any::<u32>().prop_map(|pid| TransferReason::Recalled { pid }),
+        any::<u32>().prop_map(|pid| TransferReason::Panicked { pid }),
     ]
 }
 

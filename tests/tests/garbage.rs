@@ -78,7 +78,7 @@ fn nothing_that_is_sent_disturbs_anybody_else() {
     // What only the owner may say, from somebody who is not.
     for request in [
         Request::Accept { table: table(), epoch: 1 },
-        Request::Release { table: table(), epoch: 1 },
+        Request::Release { table: table(), epoch: 1, panicked: false },
         Request::Decline { table: table(), epoch: 1, reason: String::new() },
     ] {
         let connection = Connection::connect(&house.socket()).expect("there is a manager");

@@ -11,7 +11,7 @@ use heirloom_protocol::table::{
     TableSnapshot, TableWriter, VerifyReport, Visit, WriteError,
 };
 
-use crate::host::{MapError, MappedRegion, OwnedFd};
+use crate::host::{MapError, MappedRegion, Memory};
 
 /// Calls the same method on whichever memory the handle is over.
 macro_rules! on_either {
@@ -32,13 +32,8 @@ pub(crate) enum ReadHandle {
 
 impl ReadHandle {
     /// Maps a segment for reading; the outer error is the kernel's, the inner one about what is in it.
-    pub(crate) fn map(descriptor: OwnedFd) -> Result<Result<Self, OpenError>, MapError> {
-        Ok(TableReader::open(MappedRegion::read_only(descriptor)?).map(Self::Mapped))
-    }
-
-    /// The same, leaving the descriptor to its owner.
-    pub(crate) fn map_copy(descriptor: &OwnedFd) -> Result<Result<Self, OpenError>, MapError> {
-        Self::map(descriptor.try_clone().map_err(MapError::Failed)?)
+    pub(crate) fn map(memory: Memory) -> Result<Result<Self, OpenError>, MapError> {
+        Ok(TableReader::open(memory.into_readable()?).map(Self::Mapped))
     }
 
     /// Reads a table on the heap.
@@ -179,8 +174,8 @@ pub(crate) enum WriteHandle {
 
 impl WriteHandle {
     /// Maps a segment and takes up writing; the outer error is the kernel's, the inner one about what is in it.
-    pub(crate) fn map(descriptor: OwnedFd, epoch: u64) -> Result<Result<Self, OpenError>, MapError> {
-        Ok(TableWriter::open(MappedRegion::writable(descriptor)?, epoch).map(Self::Mapped))
+    pub(crate) fn map(memory: Memory, epoch: u64) -> Result<Result<Self, OpenError>, MapError> {
+        Ok(TableWriter::open(memory.into_writable()?, epoch).map(Self::Mapped))
     }
 
     /// Takes up writing a table on the heap.

@@ -64,6 +64,7 @@
 
 mod client;
 mod codec;
+pub mod embedding;
 mod engine;
 mod heir;
 mod host;

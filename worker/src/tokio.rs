@@ -249,6 +249,19 @@ impl Worker {
     }
 }
 
+/// A worker of another kind of manager, such as one in this process.
+impl From<crate::Worker> for Worker {
+    fn from(worker: crate::Worker) -> Self {
+        Self(worker)
+    }
+}
+
+impl From<crate::Client> for Client {
+    fn from(client: crate::Client) -> Self {
+        Self(client)
+    }
+}
+
 impl Heir {
     /// What the heir is told next; `None` once the worker's connection has ended for good. May be cancelled: nothing is
     /// lost.

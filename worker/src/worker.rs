@@ -119,7 +119,6 @@ impl Worker {
         &self.name
     }
 
-    #[cfg(feature = "tokio")]
     pub(crate) fn from_client(client: Client, name: String) -> Self {
         Self { client, name }
     }

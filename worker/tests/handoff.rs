@@ -205,7 +205,7 @@ fn the_owner_hears_that_it_is_recalled_or_fenced() {
     // What is answered after those two: then they have been heard.
     let stray = Event::Granted { table: "cars".into(), epoch: 1 };
     line.say(stray);
-    line.expect(Request::Release { table: "cars".into(), epoch: 1 });
+    line.expect(Request::Release { table: "cars".into(), epoch: 1, panicked: false });
     assert!(!sales.is_recalled());
     sales.insert("Zonda", &1).unwrap();
 

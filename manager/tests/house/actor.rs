@@ -128,7 +128,8 @@ struct Role {
 pub fn act() {
     if let Ok(epoch) = std::env::var(RELEASES) {
         let connection = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
-        let release = Request::Release { table: "sales".to_owned(), epoch: epoch.parse().unwrap() };
+        let release =
+            Request::Release { table: "sales".to_owned(), epoch: epoch.parse().unwrap(), panicked: false };
         return Connection::from_fd(connection).unwrap().send_message(&release, None).unwrap();
     }
     let Some(path) = std::env::var_os(DIRECTOR) else { return };
@@ -248,9 +249,15 @@ impl Role {
                 (self.writer, self.handle) = (None, None);
                 self.play(&["release_mapped"]);
             }
-            ["release_mapped"] => self.client().say(&Request::Release { table: sales(), epoch: self.epoch }),
+            ["release_mapped"] => {
+                self.client().say(&Request::Release { table: sales(), epoch: self.epoch, panicked: false })
+            }
             ["release_epoch", epoch] => {
-                self.client().say(&Request::Release { table: sales(), epoch: epoch.parse().unwrap() });
+                self.client().say(&Request::Release {
+                    table: sales(),
+                    epoch: epoch.parse().unwrap(),
+                    panicked: false,
+                });
             }
             ["hear"] => return format!("{:?}", self.client().hear()),
             ["disconnect"] => self.client = None,

@@ -153,9 +153,17 @@ fn an_acceptance_that_comes_too_late_is_refused() {
 }
 
 #[test]
+fn a_panic_is_a_release_that_says_so() {
+    let run = Run::new().granted(A, 1).then(Input::Released { worker: A, epoch: 1, panicked: true });
+    assert!(run.effects.contains(&Effect::PassOver { worker: A }), "{:?}", run.effects);
+    let why = TransferReason::Panicked { pid: A.pid };
+    assert!(matches!(run.table.state(), State::Reclaiming { why: w, .. } if *w == why));
+}
+
+#[test]
 fn a_release_of_an_older_epoch_or_by_another_changes_nothing() {
     for (worker, epoch) in [(A, 0), (A, 2), (B, 1)] {
-        let run = Run::new().granted(A, 1).then(Input::Released { worker, epoch });
+        let run = Run::new().granted(A, 1).then(Input::Released { worker, epoch, panicked: false });
         assert!(matches!(run.effects[..], [Effect::Fence { .. }]), "{:?}", run.effects);
         run.is("owned");
     }
@@ -165,7 +173,7 @@ fn a_release_of_an_older_epoch_or_by_another_changes_nothing() {
 fn a_release_moves_the_table_only_when_nobody_can_write() {
     Run::new()
         .granted(A, 1)
-        .then(Input::Released { worker: A, epoch: 1 })
+        .then(Input::Released { worker: A, epoch: 1, panicked: false })
         .wants(&[
             Effect::Arm { timer: Timer::Reclaim, epoch: 1 },
             Effect::Prove,
@@ -187,7 +195,7 @@ fn a_release_moves_the_table_only_when_nobody_can_write() {
 fn who_stays_mapped_after_a_release_is_killed_after_the_grace() {
     let run = Run::new()
         .granted(A, 1)
-        .then(Input::Released { worker: A, epoch: 1 })
+        .then(Input::Released { worker: A, epoch: 1, panicked: false })
         .then(Input::StillWritable { held_by: "process 101".to_owned() })
         .then(Input::Elapsed { timer: Timer::Reclaim, epoch: 1 });
     assert!(matches!(run.effects[..], [Effect::Fence { .. }, Effect::Kill { worker: A, .. }]));
@@ -264,7 +272,7 @@ fn a_recall_ends_with_the_release_or_with_its_time() {
     let recalled = || Run::new().granted(A, 1).then(RECALL);
     let run = recalled()
         .wants(&[Effect::Recall { from: A, epoch: 1 }, Effect::Arm { timer: Timer::Recall, epoch: 1 }])
-        .then(Input::Released { worker: A, epoch: 1 });
+        .then(Input::Released { worker: A, epoch: 1, panicked: false });
     assert!(run.effects.contains(&Effect::RecallOver { end: RecallEnd::TakenBack }));
     assert!(run.effects.contains(&Effect::PassOver { worker: A }));
     let why = TransferReason::Recalled { pid: A.pid };
@@ -287,7 +295,7 @@ fn a_recall_for_somebody_is_offered_to_it_and_find_me_is_not_asked() {
         .granted(A, 1)
         .then(recall_for(B, false))
         .wants(&[Effect::Recall { from: A, epoch: 1 }, Effect::Arm { timer: Timer::Recall, epoch: 1 }])
-        .then(Input::Released { worker: A, epoch: 1 })
+        .then(Input::Released { worker: A, epoch: 1, panicked: false })
         .then(Input::Unwritable)
         .then(Input::Recovered)
         .wants(&[Effect::Offer { to: B, epoch: 2, why }, Effect::Arm { timer: Timer::Offer, epoch: 2 }]);
@@ -317,7 +325,7 @@ fn a_recall_is_withdrawn_when_its_heir_is_gone() {
         Run::new()
             .granted(A, 1)
             .then(recall_for(B, false))
-            .then(Input::Released { worker: A, epoch: 1 })
+            .then(Input::Released { worker: A, epoch: 1, panicked: false })
             .then(end)
             .then(Input::Unwritable)
             .then(Input::Recovered)

@@ -153,7 +153,8 @@ impl World {
         }
         if let (State::Owned { by, epoch, .. }, true) = (&before.state, before.state != after.state) {
             let moved = !matches!(after.state, State::Owned { .. });
-            let word = matches!(input, Input::Released { worker, epoch: of } if (worker, of) == (by, epoch));
+            let word =
+                matches!(input, Input::Released { worker, epoch: of, .. } if (worker, of) == (by, epoch));
             let death = matches!(input, Input::Died { worker, .. } if worker == by);
             assert!(!moved || word || death, "moved without the owner's word or death: {told}");
             let passed_over = effects.contains(&Effect::PassOver { worker: *by });
@@ -171,7 +172,7 @@ impl World {
             }
             (Input::Unwritable, _) => self.proven = self.accepted.is_some(),
             // It may lie and stay mapped: then `holds` stays, and the kernel says so.
-            (Input::Released { worker, epoch }, _)
+            (Input::Released { worker, epoch, .. }, _)
                 if *epoch == self.last_grant && before.owner() == Some(*worker) =>
             {
                 self.ended = *epoch;
@@ -210,7 +211,7 @@ fn happenings(epoch: u64) -> Vec<Happening> {
         for epoch in epochs {
             said(Input::Accepted { worker, epoch });
             said(Input::Declined { worker, epoch });
-            said(Input::Released { worker, epoch });
+            said(Input::Released { worker, epoch, panicked: epoch % 2 == 1 });
         }
     }
     for epoch in epochs {
@@ -224,7 +225,7 @@ fn happenings(epoch: u64) -> Vec<Happening> {
 
 /// A release that is the truth: the worker unmaps before it says so. (That it lies is [`Happening::Said`].)
 fn honest(world: &mut World, input: &Input) {
-    if let Input::Released { worker, epoch } = *input
+    if let Input::Released { worker, epoch, .. } = *input
         && world.holds[index(worker)] == Some(epoch)
     {
         world.holds[index(worker)] = None;

@@ -183,6 +183,8 @@ pub enum Input {
         worker: WorkerId,
         /// The epoch it owned.
         epoch: u64,
+        /// Whether a panic was the reason.
+        panicked: bool,
     },
     /// Somebody wants the table back from its owner: for a worker that is alive, connected and ready, or for whomever
     /// find-me says.

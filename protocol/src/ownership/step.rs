@@ -142,8 +142,9 @@ fn owned(owned: Owned, input: Input) -> Step {
     };
     match input {
         // The two ways a table is taken back, and there is no third (rule H8).
-        Input::Released { worker, epoch: of } if (worker, of) == (by, epoch) => {
+        Input::Released { worker, epoch: of, panicked } if (worker, of) == (by, epoch) => {
             let why = match recall {
+                _ if panicked => TransferReason::Panicked { pid: by.pid },
                 Some(_) => TransferReason::Recalled { pid: by.pid },
                 None => TransferReason::Released { pid: by.pid },
             };
@@ -333,7 +334,7 @@ fn answer_stale(input: &Input) -> Vec<Effect> {
         Input::Accepted { worker, epoch } => {
             vec![Effect::Withdraw { from: worker, epoch, why: STALE_OFFER }]
         }
-        Input::Released { worker, epoch } => {
+        Input::Released { worker, epoch, .. } => {
             vec![Effect::Fence { worker, epoch, why: STALE_OWNERSHIP }]
         }
         Input::RecallWanted { .. } => vec![Effect::RecallOver { end: RecallEnd::NobodyOwns }],

@@ -19,9 +19,11 @@ use super::ownership::Tenure;
 use super::session::{Answer, Answered, Effect, Granted, Question, Refused, Reply, Session};
 use super::source::Source;
 use super::will::Will;
+use super::wire::Wire;
 use super::{ConnectError, Grant, Ownership};
+use crate::embedding::House;
 use crate::heir::TableHeir;
-use crate::host::{Connection, SocketError};
+use crate::host::SocketError;
 use crate::transfer::Transfer;
 
 /// How often a table is asked for, one answer after the other, while the manager says that too many are waiting.
@@ -36,8 +38,10 @@ pub(crate) struct Link {
 }
 
 /// What the client's thread and the handles share.
-pub(super) struct Hub {
+pub(crate) struct Hub {
     link: Weak<Link>,
+    /// The manager, where it is in this process.
+    house: Option<Arc<dyn House>>,
     state: Mutex<State>,
     heirs: Mutex<HashMap<String, SharedHeir>>,
     sources: Mutex<HashMap<String, Weak<Source>>>,
@@ -48,7 +52,7 @@ pub(super) struct Hub {
 
 struct State {
     session: Session,
-    connection: Option<Arc<Connection>>,
+    wire: Option<Wire>,
     /// Dropped when the client ends, which wakes its thread from a back-off.
     running: Option<Sender<Infallible>>,
 }
@@ -61,11 +65,13 @@ impl Link {
         session: Session,
         running: Sender<Infallible>,
         first: Reply<Result<(), ConnectError>>,
+        house: Option<Arc<dyn House>>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|link| {
-            let state = State { session, connection: None, running: Some(running) };
+            let state = State { session, wire: None, running: Some(running) };
             let hub = Hub {
                 link: Weak::clone(link),
+                house,
                 state: Mutex::new(state),
                 heirs: Mutex::default(),
                 sources: Mutex::default(),
@@ -144,9 +150,10 @@ impl Link {
     ) {
         let link = Arc::clone(self);
         let reply: Reply<Granted> = Box::new(move |granted| {
-            reply(granted.map(|(descriptor, tenure)| {
-                Grant::from_manager(descriptor, Ownership::new(tenure, Some(link)))
-            }));
+            reply(
+                granted
+                    .map(|(memory, tenure)| Grant::from_manager(memory, Ownership::new(tenure, Some(link)))),
+            );
         });
         self.hub.tell(|session| session.accept(table, epoch, offer, reply));
     }
@@ -158,7 +165,8 @@ impl Link {
     }
 
     pub(crate) fn release(&self, tenure: &Arc<Tenure>) {
-        self.hub.tell(|session| session.release(tenure));
+        let panicked = thread::panicking();
+        self.hub.tell(|session| session.release(tenure, panicked));
     }
 
     pub(super) fn follows(&self, table: &str) {
@@ -231,7 +239,10 @@ impl Hub {
     }
 
     fn is_client_thread(&self) -> bool {
-        self.thread.get() == Some(&thread::current().id())
+        match &self.house {
+            Some(house) => house.is_carrying_on_here(),
+            None => self.thread.get() == Some(&thread::current().id()),
+        }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -239,19 +250,19 @@ impl Hub {
     }
 
     /// A new connection is there; false where the client has ended meanwhile.
-    pub(super) fn attach(&self, connection: &Arc<Connection>) -> bool {
+    pub(super) fn attach(&self, wire: Wire) -> bool {
         let mut state = lock(&self.state);
         if state.running.is_none() {
             return false;
         }
-        state.connection = Some(Arc::clone(connection));
+        state.wire = Some(wire);
         drop(state);
         self.tell(Session::connected);
         true
     }
 
     pub(super) fn detach(&self) {
-        lock(&self.state).connection = None;
+        lock(&self.state).wire = None;
         self.tell(Session::lost);
     }
 
@@ -266,34 +277,42 @@ impl Hub {
     }
 
     fn close(&self) {
-        let (running, connection) = {
+        let (running, wire) = {
             let mut state = lock(&self.state);
-            (state.running.take(), state.connection.take())
+            (state.running.take(), state.wire.take())
         };
         drop(running);
-        if let Some(connection) = connection {
-            connection.shutdown();
+        if let Some(wire) = wire {
+            wire.end();
         }
         self.tell(Session::closed);
     }
 
     /// Takes the session one step further, and does what comes of it.
-    pub(super) fn tell(&self, step: impl FnOnce(&mut Session) -> Vec<Effect>) {
+    pub(crate) fn tell(&self, step: impl FnOnce(&mut Session) -> Vec<Effect>) {
         let mut later = Vec::new();
+        let mut broken = None;
         let mut state = lock(&self.state);
         for effect in step(&mut state.session) {
             match effect {
-                Effect::Send(request) => state.send(&request),
+                Effect::Send(request) => broken = state.send(request).or(broken),
                 Effect::HangUp(reason) => {
                     tracing::error!(reason, "the manager broke the protocol; connecting again");
-                    state.hang_up();
+                    broken = state.wire.clone();
                 }
                 other => later.push(other),
             }
         }
         drop(state);
+        // The client's thread, which waits for the end, makes a new connection.
+        if let Some(wire) = broken {
+            wire.end();
+        }
         for effect in later {
             self.perform(effect);
+        }
+        if let Some(house) = &self.house {
+            house.carry_on();
         }
     }
 
@@ -314,7 +333,11 @@ impl Hub {
                     // A mistake, then, and told as one. Later it may be an upgrade under way: go on trying.
                     state.running = None;
                 }
-                state.hang_up();
+                let wire = state.wire.clone();
+                drop(state);
+                if let Some(wire) = wire {
+                    wire.end();
+                }
             }
             Effect::Complaint { why: Refusal::StaleEpoch, message } => {
                 // The answer to a release that was said twice.
@@ -396,8 +419,8 @@ impl Hub {
 }
 
 fn move_source(source: &Weak<Source>, answer: Answer) {
-    let (Some(source), Answer::Opened(descriptor)) = (source.upgrade(), answer) else { return };
-    match source.move_to(descriptor) {
+    let (Some(source), Answer::Opened(memory)) = (source.upgrade(), answer) else { return };
+    match source.move_to(memory) {
         Ok(true) => tracing::info!(table = source.table(), "reading the segment created anew"),
         Ok(false) => {}
         Err(error) => tracing::warn!(%error, "readers stay with the old segment"),
@@ -405,23 +428,16 @@ fn move_source(source: &Weak<Source>, answer: Answer) {
 }
 
 impl State {
-    fn send(&mut self, request: &Request) {
-        let Some(connection) = &self.connection else { return };
-        match connection.send_message(request, None) {
-            Ok(()) => {}
-            // The client's thread reads the end of the connection and makes a new one.
-            Err(SocketError::Closed) => {}
+    /// Gives the way that is broken, if it is.
+    fn send(&mut self, request: Request) -> Option<Wire> {
+        let wire = self.wire.as_ref()?;
+        match wire.send(request) {
+            // The client's thread reads the end of a connection that is closed, and makes a new one.
+            Ok(()) | Err(SocketError::Closed) => None,
             Err(error) => {
                 tracing::warn!(%error, "cannot send to the manager; connecting again");
-                self.hang_up();
+                Some(wire.clone())
             }
-        }
-    }
-
-    /// Ends the connection; the client's thread, which waits for it, makes a new one.
-    fn hang_up(&mut self) {
-        if let Some(connection) = &self.connection {
-            connection.shutdown();
         }
     }
 }

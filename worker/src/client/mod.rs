@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`session`] | what the client knows, as a pure state machine |
 //! | [`link`] | handles on any thread speak through it; it does what the session says is to be done |
+//! | [`wire`] | the way to the manager: a socket, or a call where it is in this process |
 //! | [`thread`] | the one thread that connects, listens and calls heirs |
 //! | [`ownership`] | what makes this process an owner, and ends it by being dropped |
 //! | [`handing_on`] | what can be asked about a table that somebody else owns |
@@ -23,9 +24,10 @@ mod session;
 mod source;
 mod thread;
 mod will;
+mod wire;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use std::{env, fmt};
 
@@ -35,7 +37,7 @@ use heirloom_protocol::message::{MAX_NAME_BYTES, Status};
 pub(crate) use claims::{Followed, Pinned};
 pub use error::{ConnectError, RequestError};
 pub use handing_on::{HandOn, HandedOn, Verified};
-pub(crate) use link::{Asking, Link};
+pub(crate) use link::{Asking, Hub, Link};
 #[cfg(feature = "tokio")]
 pub(crate) use ownership::Tenure;
 pub(crate) use ownership::{Grant, Ownership};
@@ -44,8 +46,10 @@ use session::Session;
 pub(crate) use session::{Answer, Answered, Question};
 pub(crate) use source::Source;
 pub(crate) use will::{Unread, Will};
+use wire::Wire;
 
 use crate::codec::{Key, Value};
+use crate::embedding::House;
 use crate::heir::TableHeir;
 use crate::reader::Reader;
 use crate::worker::HeirError;
@@ -198,13 +202,39 @@ impl Client {
         first: Reply<Result<(), ConnectError>>,
     ) -> Result<Self, ConnectError> {
         let (sender, running) = crossbeam_channel::bounded(0);
-        let link = Link::new(Session::new(name), sender, first);
+        let link = Link::new(Session::new(name), sender, first, None);
         let (hub, path) = (Arc::clone(link.hub()), socket.to_owned());
         std::thread::Builder::new()
             .name("heirloom-client".to_owned())
             .spawn(move || thread::run(&hub, &path, patience, &running))
             .map_err(|source| ConnectError::Thread { source })?;
         Ok(Self { link, socket: socket.into() })
+    }
+
+    /// A client of a manager in this process; `introduce` tells that one of it.
+    pub(crate) fn embedded(
+        house: &Arc<dyn House>,
+        number: u64,
+        name: Option<String>,
+        introduce: impl FnOnce(Weak<Hub>),
+    ) -> Result<Self, ConnectError> {
+        let socket = Path::new("(in this process)");
+        if house.is_carrying_on_here() {
+            return Err(ConnectError::NoAnswer { socket: socket.to_owned() });
+        }
+        let (sender, outcome) = crossbeam_channel::bounded(1);
+        let first = Box::new(move |outcome| {
+            let _ = sender.send(outcome);
+        });
+        // Nobody listens for this: there is no thread of the client's.
+        let (running, _) = crossbeam_channel::bounded(0);
+        let link = Link::new(Session::new(name), running, first, Some(Arc::clone(house)));
+        introduce(Arc::downgrade(link.hub()));
+        link.hub().attach(Wire::House(Arc::clone(house), number));
+        match outcome.recv_timeout(ANSWER_TIME) {
+            Ok(outcome) => outcome.map(|()| Self { link, socket: socket.into() }),
+            Err(_) => Err(ConnectError::NoAnswer { socket: socket.to_owned() }),
+        }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -303,8 +333,8 @@ impl Client {
         table: &str,
         answer: Answer,
     ) -> Result<Reader<K, V>, RequestError> {
-        let Answer::Opened(descriptor) = answer else { return Err(RequestError::Unexpected) };
-        let segment = source::open(table, descriptor)?;
+        let Answer::Opened(memory) = answer else { return Err(RequestError::Unexpected) };
+        let segment = source::open(table, memory)?;
         let source = Source::new(table.to_owned(), segment, Some(self.clone()));
         Ok(Reader::new(self.link.share(source)))
     }

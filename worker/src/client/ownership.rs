@@ -11,7 +11,7 @@ use heirloom_protocol::table;
 use super::Link;
 use crate::codec::{CodecError, Key, Value};
 use crate::engine::WriteHandle;
-use crate::host::OwnedFd;
+use crate::host;
 use crate::transfer::AcceptError;
 use crate::writer::{WriteError, Writer};
 
@@ -162,20 +162,20 @@ pub(crate) struct Grant {
 }
 
 enum Memory {
-    Segment(OwnedFd),
+    Segment(host::Memory),
     Heap(Arc<HeapRegion>),
 }
 
 impl Grant {
-    pub(super) fn from_manager(descriptor: OwnedFd, ownership: Ownership) -> Self {
-        Self { memory: Memory::Segment(descriptor), ownership }
+    pub(super) fn from_manager(memory: host::Memory, ownership: Ownership) -> Self {
+        Self { memory: Memory::Segment(memory), ownership }
     }
 
     pub(crate) fn rehearsed(table: String, epoch: u64, region: Arc<HeapRegion>) -> Self {
         Self { memory: Memory::Heap(region), ownership: Ownership::new(Tenure::new(table, epoch), None) }
     }
 
-    /// Maps the segment, which closes the descriptor (rule H3).
+    /// Maps the segment where it is not, which closes the descriptor (rule H3).
     pub(crate) fn into_writer<K, V>(self) -> Result<Writer<K, V>, AcceptError>
     where
         K: Key + ?Sized,
@@ -184,7 +184,7 @@ impl Grant {
         let Self { memory, ownership } = self;
         let table = || ownership.table().to_owned();
         let opened = match memory {
-            Memory::Segment(descriptor) => WriteHandle::map(descriptor, ownership.epoch())
+            Memory::Segment(memory) => WriteHandle::map(memory, ownership.epoch())
                 .map_err(|source| AcceptError::Map { table: table(), source })?,
             Memory::Heap(region) => WriteHandle::heap(region, ownership.epoch()),
         };

@@ -7,7 +7,7 @@ use arc_swap::{ArcSwap, Guard};
 use super::claims::{Followed, Pinned};
 use super::{Client, RequestError};
 use crate::engine::ReadHandle;
-use crate::host::OwnedFd;
+use crate::host::Memory;
 
 /// The segment that all readers of one table read, at this moment.
 pub(crate) struct Source {
@@ -56,10 +56,10 @@ impl Source {
         }
     }
 
-    /// Moves all readers to the segment behind `descriptor`, if it is not the one they read already: every creation has
+    /// Moves all readers to this segment, if it is not the one they read already: every creation has
     /// its own incarnation (rule R6).
-    pub(super) fn move_to(&self, descriptor: OwnedFd) -> Result<bool, RequestError> {
-        let offered = open(&self.table, descriptor)?;
+    pub(super) fn move_to(&self, memory: Memory) -> Result<bool, RequestError> {
+        let offered = open(&self.table, memory)?;
         let moved = offered.info().incarnation != self.segment().info().incarnation;
         if moved {
             self.segment.store(Arc::new(offered));
@@ -69,8 +69,8 @@ impl Source {
 }
 
 /// Maps a table to read it.
-pub(super) fn open(table: &str, descriptor: OwnedFd) -> Result<ReadHandle, RequestError> {
-    ReadHandle::map(descriptor)
+pub(super) fn open(table: &str, memory: Memory) -> Result<ReadHandle, RequestError> {
+    ReadHandle::map(memory)
         .map_err(|source| RequestError::Map { table: table.to_owned(), source })?
         .map_err(|source| RequestError::Open { table: table.to_owned(), source })
 }

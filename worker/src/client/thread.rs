@@ -11,7 +11,8 @@ use heirloom_protocol::message::Event;
 use super::ConnectError;
 use super::back_off::BackOff;
 use super::link::Hub;
-use crate::host::{Connection, SocketError};
+use super::wire::Wire;
+use crate::host::{Connection, Memory, SocketError};
 
 /// Runs until the client's last handle is dropped, or its first connection fails for good.
 ///
@@ -52,15 +53,15 @@ fn connect(socket: &Path) -> Result<Arc<Connection>, SocketError> {
 
 /// Hears what the manager says until the connection ends, on this side or on that.
 fn listen(hub: &Hub, connection: &Arc<Connection>) {
-    if !hub.attach(connection) {
+    if !hub.attach(Wire::Socket(Arc::clone(connection))) {
         return;
     }
     loop {
         match connection.recv_message::<Event>() {
             Ok(Some((event, mut beside))) => {
                 // More than one descriptor belongs to no message; `beside` closes the others.
-                let descriptor = beside.descriptors.pop();
-                hub.tell(|session| session.heard(event, descriptor, Instant::now()));
+                let memory = beside.descriptors.pop().map(Memory::Segment);
+                hub.tell(|session| session.heard(event, memory, Instant::now()));
             }
             Ok(None) | Err(SocketError::Closed) => return,
             Err(SocketError::WouldBlock) => {

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 /// A descriptor of a segment.
 #[derive(Debug)]
-pub(crate) enum OwnedFd {}
+pub enum OwnedFd {}
 
 impl OwnedFd {
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
@@ -30,7 +30,7 @@ pub enum MapError {
 
 /// A mapped segment.
 #[derive(Debug)]
-pub(crate) enum MappedRegion {}
+pub enum MappedRegion {}
 
 impl MappedRegion {
     pub(crate) fn writable(descriptor: OwnedFd) -> Result<Self, MapError> {
@@ -39,6 +39,10 @@ impl MappedRegion {
 
     pub(crate) fn read_only(descriptor: OwnedFd) -> Result<Self, MapError> {
         match descriptor {}
+    }
+
+    pub(crate) fn share(&self) -> Self {
+        match *self {}
     }
 
     pub(crate) fn is_inert(&self) -> bool {

@@ -135,7 +135,7 @@ impl Manager {
 
     /// Waits for the release of the current epoch.
     pub fn expect_release(&self, line: &Line) {
-        line.expect(Request::Release { table: TABLE.to_owned(), epoch: self.epoch });
+        line.expect(Request::Release { table: TABLE.to_owned(), epoch: self.epoch, panicked: false });
     }
 
     /// Answers a request to open the table.

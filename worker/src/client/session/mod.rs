@@ -29,7 +29,7 @@ use super::handing_on::{HandOn, HandedOn, Verified};
 use super::ownership::Tenure;
 use super::will::Will;
 use crate::heir::{Fenced, Recall};
-use crate::host::OwnedFd;
+use crate::host::Memory;
 use crate::transfer::Offer;
 
 /// The number of a request whose answer nobody waits for: questions are counted from 1.
@@ -41,8 +41,8 @@ pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
 /// What the manager has to say to a question.
 pub(crate) type Answered = Result<Answer, Refused>;
 
-/// The answer to an acceptance: the descriptor to map, or why the offer does not stand any more.
-pub(crate) type Granted = Result<(OwnedFd, Arc<Tenure>), String>;
+/// The answer to an acceptance: what to map, or why the offer does not stand any more.
+pub(crate) type Granted = Result<(Memory, Arc<Tenure>), String>;
 
 /// A question to the manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(crate) enum Question {
 /// The manager's answer to a [`Question`].
 #[derive(Debug)]
 pub(crate) enum Answer {
-    Opened(OwnedFd),
+    Opened(Memory),
     HandedOn(HandedOn),
     Pinned { slot: u32, version: u64 },
     Verified(Verified),
@@ -167,7 +167,8 @@ pub(crate) struct Session {
     asked: BTreeMap<u32, Asked>,
     offers: HashMap<String, Offered>,
     owned: HashMap<String, Arc<Tenure>>,
-    released: BTreeMap<String, u64>,
+    /// With the epoch, and whether a panic was the reason.
+    released: BTreeMap<String, (u64, bool)>,
     /// The tables whose changes are followed, and by how many handles.
     followed: BTreeMap<String, u32>,
 }
@@ -296,13 +297,13 @@ impl Session {
     }
 
     /// The worker has unmapped a table. An ownership that the manager has ended is nothing to it any more.
-    pub(crate) fn release(&mut self, tenure: &Arc<Tenure>) -> Vec<Effect> {
+    pub(crate) fn release(&mut self, tenure: &Arc<Tenure>, panicked: bool) -> Vec<Effect> {
         let (table, epoch) = (tenure.table(), tenure.epoch());
         if !self.owned.get(table).is_some_and(|held| Arc::ptr_eq(held, tenure)) {
             return Vec::new();
         }
         self.owned.remove(table);
-        self.say_released(table, epoch)
+        self.say_released(table, epoch, panicked)
     }
 
     /// One more handle follows a table's changes; the manager has agreed.
@@ -327,13 +328,13 @@ impl Session {
         self.when_online(Request::Unpin { table: table.to_owned(), slot, version })
     }
 
-    fn say_released(&mut self, table: &str, epoch: u64) -> Vec<Effect> {
-        self.released.insert(table.to_owned(), epoch);
-        self.when_online(Request::Release { table: table.to_owned(), epoch })
+    fn say_released(&mut self, table: &str, epoch: u64, panicked: bool) -> Vec<Effect> {
+        self.released.insert(table.to_owned(), (epoch, panicked));
+        self.when_online(Request::Release { table: table.to_owned(), epoch, panicked })
     }
 
     /// The manager has said something.
-    pub(crate) fn heard(&mut self, event: Event, descriptor: Option<OwnedFd>, now: Instant) -> Vec<Effect> {
+    pub(crate) fn heard(&mut self, event: Event, memory: Option<Memory>, now: Instant) -> Vec<Effect> {
         match (self.phase, event) {
             (Phase::Greeting, Event::Welcome { version: PROTOCOL_VERSION, .. }) => self.welcomed(),
             (Phase::Greeting, Event::Welcome { version, .. }) => vec![Effect::Unwelcome {
@@ -346,18 +347,18 @@ impl Session {
             (Phase::Greeting | Phase::Registering, Event::Refused { why, message, .. }) => {
                 vec![Effect::Unwelcome { why, message }]
             }
-            (Phase::Online, event) => self.heard_online(event, descriptor, now),
+            (Phase::Online, event) => self.heard_online(event, memory, now),
             (_, event) => vec![Effect::HangUp(format!("out of turn: {event:?}"))],
         }
     }
 
-    fn heard_online(&mut self, event: Event, descriptor: Option<OwnedFd>, now: Instant) -> Vec<Effect> {
+    fn heard_online(&mut self, event: Event, memory: Option<Memory>, now: Instant) -> Vec<Effect> {
         match event {
             Event::Offered { table, epoch, gift, reason, expires_in_ms, bequest } => {
                 let expires = now + Duration::from_millis(expires_in_ms);
-                self.offered(Offer { table, epoch, gift, reason, expires }, Will::new(bequest, descriptor))
+                self.offered(Offer { table, epoch, gift, reason, expires }, Will::new(bequest, memory))
             }
-            Event::Granted { table, epoch } => self.granted(table, epoch, descriptor),
+            Event::Granted { table, epoch } => self.granted(table, epoch, memory),
             Event::Withdrawn { table, epoch, reason } => self.withdrawn(&table, epoch, reason),
             Event::Recalled { table, epoch, deadline_ms } => {
                 let Some(tenure) = self.tenure(&table, epoch) else { return Vec::new() };
@@ -371,8 +372,8 @@ impl Session {
                 self.owned.remove(&table);
                 vec![Effect::Fenced(Fenced { table, epoch, reason })]
             }
-            Event::Opened { request, .. } => match descriptor {
-                Some(descriptor) => self.answered(request, Ok(Answer::Opened(descriptor))),
+            Event::Opened { request, .. } => match memory {
+                Some(memory) => self.answered(request, Ok(Answer::Opened(memory))),
                 None => vec![Effect::HangUp("a table was opened without a descriptor".to_owned())],
             },
             Event::Done { request } => self.answered(request, Ok(Answer::Done)),
@@ -406,10 +407,11 @@ impl Session {
     fn online(&mut self) -> Vec<Effect> {
         self.phase = Phase::Online;
         let heirs = self.heirs.iter().map(|table| Request::Heir { table: table.clone() });
-        let released = self
-            .released
-            .iter()
-            .map(|(table, epoch)| Request::Release { table: table.clone(), epoch: *epoch });
+        let released = self.released.iter().map(|(table, &(epoch, panicked))| Request::Release {
+            table: table.clone(),
+            epoch,
+            panicked,
+        });
         let ready = self.ready.then_some(Request::Ready);
         let asked = self.asked.iter().map(|(number, asked)| asked.question.request(*number));
         let followed = self.followed.iter().flat_map(|(table, handles)| {
@@ -446,20 +448,20 @@ impl Session {
         effects
     }
 
-    fn granted(&mut self, table: String, epoch: u64, descriptor: Option<OwnedFd>) -> Vec<Effect> {
+    fn granted(&mut self, table: String, epoch: u64, memory: Option<Memory>) -> Vec<Effect> {
         let expected =
             self.offers.get(&table).is_some_and(|offer| offer.epoch == epoch && offer.accepted.is_some());
         let mut effects = self.end_older(&table);
-        let (Some(descriptor), true) = (descriptor, expected) else {
+        let (Some(memory), true) = (memory, expected) else {
             // Nobody here will ever write it; the descriptor is closed by now.
-            effects.extend(self.say_released(&table, epoch));
+            effects.extend(self.say_released(&table, epoch, false));
             return effects;
         };
         let reply =
             self.offers.remove(&table).and_then(|offer| offer.accepted).expect("it was just looked at");
         let tenure = Tenure::new(table.clone(), epoch);
         self.owned.insert(table, Arc::clone(&tenure));
-        effects.push(Effect::Grant { reply, granted: Ok((descriptor, tenure)) });
+        effects.push(Effect::Grant { reply, granted: Ok((memory, tenure)) });
         effects
     }
 

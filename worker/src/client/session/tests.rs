@@ -19,8 +19,8 @@ fn reply<T: Send + 'static>() -> (Reply<T>, Heard<T>) {
     (Box::new(move |answer| into.lock().unwrap().push(answer)), heard)
 }
 
-fn descriptor() -> Option<OwnedFd> {
-    Some(File::open("/dev/null").unwrap().into())
+fn descriptor() -> Option<Memory> {
+    Some(Memory::Segment(File::open("/dev/null").unwrap().into()))
 }
 
 fn offered(epoch: u64) -> Event {
@@ -78,7 +78,7 @@ fn perform(effects: Vec<Effect>) -> (Vec<Request>, Vec<&'static str>) {
 fn hear(
     session: &mut Session,
     event: Event,
-    descriptor: Option<OwnedFd>,
+    descriptor: Option<Memory>,
 ) -> (Vec<Request>, Vec<&'static str>) {
     perform(session.heard(event, descriptor, Instant::now()))
 }
@@ -301,14 +301,14 @@ fn a_follower_is_one_again_after_a_reconnection_and_a_pin_is_not() {
 #[test]
 fn a_release_is_said_again_until_the_table_comes_back() {
     let mut session = ready();
-    let release = Request::Release { table: "sales".into(), epoch: 1 };
+    let release = Request::Release { table: "sales".into(), epoch: 1, panicked: false };
     hear(&mut session, offered(1), descriptor());
     let (reply, heard) = reply();
     perform(accept(&mut session, 1, reply));
     hear(&mut session, granted(1), descriptor());
     perform(session.lost());
     let tenure = tenure(&heard);
-    assert!(perform(session.release(&tenure)).0.is_empty());
+    assert!(perform(session.release(&tenure, false)).0.is_empty());
     assert!(online(&mut session).contains(&release));
     perform(session.lost());
     assert!(online(&mut session).contains(&release), "the manager may have died before it heard");
@@ -334,10 +334,10 @@ fn an_ownership_is_over_when_its_table_is_given_away_anew() {
     let (new, told) = own(&mut session);
     assert_eq!(told, ["fenced", "transferred"]);
     assert!(old.is_over() && old.is_recalled() && !new.is_over());
-    assert!(perform(session.release(&old)).0.is_empty());
-    let release = Request::Release { table: "sales".into(), epoch: 1 };
-    assert_eq!(perform(session.release(&new)).0, [release]);
-    assert!(perform(session.release(&new)).0.is_empty(), "it is not this worker's any more");
+    assert!(perform(session.release(&old, false)).0.is_empty());
+    let release = Request::Release { table: "sales".into(), epoch: 1, panicked: false };
+    assert_eq!(perform(session.release(&new, false)).0, [release]);
+    assert!(perform(session.release(&new, false)).0.is_empty(), "it is not this worker's any more");
 }
 
 #[derive(Debug, Clone)]
@@ -424,7 +424,7 @@ proptest! {
                 Step::Decline(epoch) => decline(&mut session, epoch),
                 Step::Release(which) => {
                     let tenures: Vec<_> = grants.iter().filter_map(granted_tenure).collect();
-                    if tenures.is_empty() { Vec::new() } else { session.release(which.get(&tenures)) }
+                    if tenures.is_empty() { Vec::new() } else { session.release(which.get(&tenures), false) }
                 }
                 Step::Hear(event, with) => {
                     session.heard(event, if with { descriptor() } else { None }, Instant::now())
