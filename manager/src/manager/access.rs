@@ -69,7 +69,7 @@ impl Allowed {
 
 /// The names that workers may register under, and as which user where that is fixed.
 #[derive(Debug)]
-pub(super) struct WorkerNames(HashMap<String, Option<u32>>);
+pub(super) struct WorkerNames(Option<HashMap<String, Option<u32>>>);
 
 /// Why a worker may not register.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,11 +85,17 @@ impl WorkerNames {
             let uid = uid.map_err(|error| ManagerError::WorkerUser { worker: worker.name.clone(), error })?;
             Ok((worker.name.clone(), uid.map(|user| user.uid)))
         });
-        Ok(Self(names.collect::<Result<_, ManagerError>>()?))
+        Ok(Self(Some(names.collect::<Result<_, ManagerError>>()?)))
+    }
+
+    /// All names, where the workers are of this process.
+    pub(super) fn any() -> Self {
+        Self(None)
     }
 
     pub(super) fn check(&self, name: &str, person: &Person) -> Result<(), NotRegistered> {
-        match self.0.get(name) {
+        let Some(names) = &self.0 else { return Ok(()) };
+        match names.get(name) {
             None => Err(NotRegistered::Unknown),
             Some(Some(uid)) if person.uid != *uid && person.uid != 0 => Err(NotRegistered::OtherUser),
             Some(_) => Ok(()),
@@ -120,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_worker_registers_under_a_known_name_as_its_user() {
-        let names = WorkerNames([("w".to_owned(), Some(7)), ("any".to_owned(), None)].into());
+        let names = WorkerNames(Some([("w".to_owned(), Some(7)), ("any".to_owned(), None)].into()));
         assert_eq!(names.check("w", &person(7, &[])), Ok(()));
         assert_eq!(names.check("w", &person(0, &[])), Ok(()));
         assert_eq!(names.check("w", &person(8, &[])), Err(NotRegistered::OtherUser));

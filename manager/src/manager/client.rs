@@ -7,10 +7,11 @@ use heirloom_protocol::codec;
 use heirloom_protocol::message::{Event, Refusal, Request};
 use heirloom_protocol::ownership::WorkerId;
 use heirloom_protocol::sys::{Connection, Credentials, Listener, Process, SocketError};
+use heirloom_worker::embedding::{Guest, Memory};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -33,7 +34,7 @@ const TOO_MANY_PAUSE: Duration = Duration::from_millis(10);
 /// What the control task knows of a connection.
 #[derive(Debug)]
 pub(super) struct Client {
-    pub(super) outbox: Arc<Outbox>,
+    pub(super) way: Way,
     pub(super) credentials: Credentials,
     pub(super) process: Arc<Process>,
     pub(super) person: Person,
@@ -53,7 +54,7 @@ impl Client {
         let peer = connection.peer()?;
         let person = Person::new(peer.credentials, &peer.process);
         Ok(Self {
-            outbox: Arc::new(Outbox::new(connection)?),
+            way: Way::Socket(Arc::new(Outbox::new(connection)?)),
             credentials: peer.credentials,
             process: Arc::new(peer.process),
             person,
@@ -63,10 +64,24 @@ impl Client {
         })
     }
 
+    /// Takes up a client in this process.
+    pub(super) fn in_this_process(guest: Guest, told: &Told, process: Arc<Process>) -> Self {
+        let pid = process.pid();
+        let credentials = Credentials {
+            pid,
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+        };
+        let person = Person::new(credentials, &process);
+        let way = Way::House { guest, told: Arc::clone(told) };
+        Self { way, credentials, process, person, greeted: false, worker: None, descriptors: 0 }
+    }
+
     /// Whether it may be sent one more descriptor that it asked for; counts that one.
     pub(super) fn may_have_descriptor(&mut self) -> bool {
-        if self.outbox.is_read() {
-            self.descriptors = 0;
+        match &self.way {
+            Way::Socket(outbox) if !outbox.is_read() => {}
+            _ => self.descriptors = 0,
         }
         self.descriptors += 1;
         self.descriptors <= MAX_UNREAD_DESCRIPTORS
@@ -78,7 +93,45 @@ impl Client {
     }
 }
 
+/// What clients in this process are to be told, in order, once the manager's lock is released.
+pub(super) type Told = Arc<Mutex<VecDeque<(Guest, Event, Option<Memory>)>>>;
+
 /// The way out to one client.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// To another process.
+    Socket(Arc<Outbox>),
+    /// To a client in this one.
+    House { guest: Guest, told: Told },
+}
+
+impl Way {
+    /// Sends an event now, or as soon as the client can take it.
+    pub(super) fn send(&self, event: &Event, memory: Option<Memory>) {
+        match self {
+            Self::Socket(outbox) => {
+                let descriptor = memory.and_then(|memory| match memory {
+                    Memory::Segment(descriptor) => Some(descriptor),
+                    Memory::Shared(_) => None,
+                });
+                outbox.send(event, descriptor);
+            }
+            Self::House { guest, told } => {
+                let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+                told.push_back((guest.clone(), event.clone(), memory));
+            }
+        }
+    }
+
+    /// Ends the connection. What was sent can still be read.
+    pub(super) fn end(&self) {
+        if let Self::Socket(outbox) = self {
+            outbox.end();
+        }
+    }
+}
+
+/// A connection on its way out.
 #[derive(Debug)]
 pub(super) struct Outbox {
     connection: AsyncFd<Connection>,
@@ -101,7 +154,7 @@ impl Outbox {
 
     /// Sends an event now, or as soon as the client has read enough. A client that cannot be sent to loses its
     /// connection, which is noticed as any other loss.
-    pub(super) fn send(&self, event: &Event, descriptor: Option<OwnedFd>) {
+    fn send(&self, event: &Event, descriptor: Option<OwnedFd>) {
         let bytes = match codec::encode(event) {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -140,7 +193,7 @@ impl Outbox {
     }
 
     /// Ends the connection, for forked children that hold it too. What was sent can still be read.
-    pub(super) fn end(&self) {
+    fn end(&self) {
         self.connection.get_ref().shutdown();
     }
 

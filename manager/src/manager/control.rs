@@ -2,7 +2,7 @@
 
 use super::ManagerError;
 use super::access::WorkerNames;
-use super::client::{self, Client, ClientId};
+use super::client::{self, Client, ClientId, Way};
 use super::fullness::LOOK_EVERY;
 use super::notify::Supervision;
 use super::readiness;
@@ -50,8 +50,8 @@ pub(super) struct Worker {
     pub(super) leads_group: bool,
     /// Its connection, while that lasts.
     pub(super) client: Option<ClientId>,
-    /// The task that waits for its death; ends with this.
-    pub(super) _watch: Watch,
+    /// The task that waits for its death; ends with this. None for a thread of this process.
+    pub(super) _watch: Option<Watch>,
 }
 
 /// A task that is of use to one value only.
@@ -89,6 +89,8 @@ pub(super) struct Control {
     next_look: Instant,
     /// For the tasks of our own.
     pub(super) own: mpsc::UnboundedSender<Notice>,
+    /// Where the workers are threads and tasks of this process.
+    pub(super) embedded: bool,
     pub(super) supervision: Supervision,
     said: mpsc::Sender<Notice>,
     connections: u64,
@@ -113,7 +115,7 @@ impl Control {
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
-        start::check_memory(config)?;
+        start::check_memory(config.tables.iter().map(|table| table.max_bytes))?;
         let names = WorkerNames::new(config)?;
         let tables = config
             .tables
@@ -144,6 +146,7 @@ impl Control {
             started: Instant::now(),
             next_look: Instant::now(),
             own,
+            embedded: false,
             supervision: Supervision::from_env(),
             said,
             connections: 0,
@@ -151,6 +154,47 @@ impl Control {
         };
         control.supervision.status("hydrating");
         Ok((control, Inputs { own: own_inputs, said: said_inputs }))
+    }
+
+    /// The same for workers that are threads and tasks of this process, with tables that are filled by now.
+    pub(super) fn embedded(tables: Vec<Table>, times: ManagerConfig) -> (Self, Inputs) {
+        let (own, own_inputs) = mpsc::unbounded_channel();
+        let (said, said_inputs) = mpsc::channel(1);
+        let control = Self {
+            tables,
+            clients: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            registry: RegistryWriter::default(),
+            names: WorkerNames::any(),
+            times,
+            children: Vec::new(),
+            warnings: Vec::new(),
+            open: true,
+            waiting_opens: Vec::new(),
+            started: Instant::now(),
+            next_look: Instant::now(),
+            own,
+            embedded: true,
+            supervision: Supervision::none(),
+            said,
+            connections: 0,
+            connections_per_user: usize::MAX,
+        };
+        (control, Inputs { own: own_inputs, said: said_inputs })
+    }
+
+    /// Takes up a client of this process.
+    pub(super) fn enters(&mut self, id: ClientId, client: Client) {
+        self.clients.insert(id, client);
+    }
+
+    /// What threads of our own have left.
+    pub(super) fn note_own(&mut self, inputs: &mut Inputs) {
+        while let Ok(notice) = inputs.own.try_recv() {
+            if let Err(error) = self.note(notice) {
+                tracing::error!(%error, "an embedded manager goes on without that");
+            }
+        }
     }
 
     /// Takes one notice after the other until `stop` is done. Deaths and deadlines come before what
@@ -174,7 +218,7 @@ impl Control {
     }
 
     /// When it next has to be looked at something.
-    fn next_deadline(&self) -> Instant {
+    pub(super) fn next_deadline(&self) -> Instant {
         self.tables.iter().filter_map(Table::next_deadline).fold(self.next_look, Instant::min)
     }
 
@@ -211,7 +255,7 @@ impl Control {
         Ok(())
     }
 
-    fn time_passes(&mut self) {
+    pub(super) fn time_passes(&mut self) {
         let now = Instant::now();
         for table in 0..self.tables.len() {
             while let Some((timer, epoch)) = self.tables[table].timers.take_elapsed(now) {
@@ -256,19 +300,21 @@ impl Control {
             let message =
                 format!("user {uid} has {most} connections already (a raised ulimit -n allows more)");
             tracing::warn!("{message}: one more is refused");
-            client.outbox.send(&Event::Refused { request: None, why: Refusal::TooMany, message }, None);
+            client.way.send(&Event::Refused { request: None, why: Refusal::TooMany, message }, None);
             return;
         }
         self.connections += 1;
         let id = ClientId(self.connections);
-        tokio::spawn(client::serve(id, Arc::clone(&client.outbox), self.said.clone()));
+        if let Way::Socket(outbox) = &client.way {
+            tokio::spawn(client::serve(id, Arc::clone(outbox), self.said.clone()));
+        }
         self.clients.insert(id, client);
     }
 
     /// A connection has closed: its worker is no candidate any more, and what it owns it may own for the grace only.
-    fn closed(&mut self, from: ClientId) {
+    pub(super) fn closed(&mut self, from: ClientId) {
         let Some(client) = self.clients.remove(&from) else { return };
-        client.outbox.end();
+        client.way.end();
         self.waiting_opens.retain(|open| open.client != from);
         for table in &mut self.tables {
             table.claims.gone(&table.region, from);
@@ -294,7 +340,7 @@ impl Control {
         tracing::info!(worker = id.pid, how, "a worker has died");
         // A child that it forked may hold the connection.
         if let Some(client) = client.and_then(|client| self.clients.get(&client)) {
-            client.outbox.end();
+            client.way.end();
         }
         self.forget_the_gone();
     }
@@ -342,14 +388,14 @@ impl Control {
     /// Sends a worker an event, if it has a connection.
     pub(super) fn tell(&self, worker: WorkerId, event: &Event) {
         if let Some(client) = self.client_of(worker) {
-            client.outbox.send(event, None);
+            client.way.send(event, None);
         }
     }
 
     /// Sends a client an event, if it is there still.
     pub(super) fn send(&self, client: ClientId, event: &Event) {
         if let Some(client) = self.clients.get(&client) {
-            client.outbox.send(event, None);
+            client.way.send(event, None);
         }
     }
 }

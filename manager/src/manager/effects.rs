@@ -8,7 +8,7 @@ use super::control::{Control, Notice, Worker};
 use super::story::Story;
 use heirloom_protocol::message::{Event, TransferReason};
 use heirloom_protocol::ownership::{Effect, Input, Offer, State, Timer, WorkerId};
-use heirloom_protocol::sys::{KillError, ProofError};
+use heirloom_protocol::sys::{KillError, Proof, ProofError};
 use heirloom_protocol::table::{self, Recovery};
 use rustix::process::Signal;
 use std::collections::VecDeque;
@@ -117,7 +117,7 @@ impl Control {
             bequest,
         };
         let Some(client) = self.client_of(to) else { return Some(Input::Disconnected { worker: to }) };
-        client.outbox.send(&event, read_only);
+        client.way.send(&event, read_only);
         let of = &mut self.tables[table];
         of.story.offered();
         tracing::info!(table = &*of.id, epoch, worker = to.pid, "offered");
@@ -132,7 +132,13 @@ impl Control {
         }
         let until = Instant::now() + SPIN;
         loop {
-            match of.segment.prove_unwritable() {
+            // Threads of this process have the manager's own mapping, and a write handle is a value that there is one of:
+            // it was dropped before its release was said. There is nobody else to ask the kernel about.
+            let proof = match of.embedded {
+                true => Ok(Proof::Proven),
+                false => of.segment.prove_unwritable(),
+            };
+            match proof {
                 // Where this kernel has no answer, the pidfd alone speaks; that was warned of at the start.
                 Ok(_) => {
                     of.holders.refusals = 0;
@@ -191,10 +197,10 @@ impl Control {
     fn store(&mut self, table: usize, epoch: u64) -> Input {
         let of = &mut self.tables[table];
         // Made before, so that a grant cannot fail for want of it.
-        match of.segment.fresh_writable() {
+        match of.to_write() {
             Ok(writable) => of.write_handle = Some(writable),
             Err(error) => {
-                tracing::error!(table = &*of.id, %error, "the write handle cannot be made");
+                tracing::error!(table = &*of.id, error, "the write handle cannot be made");
                 return Input::NotStored;
             }
         }
@@ -213,7 +219,7 @@ impl Control {
         let writable = of.write_handle.take();
         let event = Event::Granted { table: of.id.to_string(), epoch };
         let Some(client) = self.client_of(to) else { return Some(Input::Disconnected { worker: to }) };
-        client.outbox.send(&event, writable);
+        client.way.send(&event, writable);
         let of = &mut self.tables[table];
         of.search.granted(self.registry.passings_over());
         of.counts.handoffs += 1;
@@ -225,6 +231,11 @@ impl Control {
     /// Kills a worker, and the process group that it leads: its children may hold what it held.
     fn kill(&mut self, table: usize, worker: WorkerId, why: &str) -> Option<Input> {
         let id = &*self.tables[table].id;
+        if self.embedded {
+            return Some(Input::NotKilled {
+                why: "it is a thread or a task of the manager's own process".to_owned(),
+            });
+        }
         let Worker { process, leads_group, .. } = self.workers.get(&worker)?;
         tracing::warn!(table = id, worker = worker.pid, why, "a worker is killed");
         let killed = match leads_group {

@@ -1,5 +1,6 @@
 //! Why a manager cannot start.
 
+use super::embedded::LoadError;
 use crate::config::users::UnknownName;
 use crate::hydrate::HydrateError;
 use heirloom_protocol::region::MapError;
@@ -64,6 +65,20 @@ pub enum ManagerError {
         worker: String,
         /// Who.
         error: UnknownName,
+    },
+    /// Two embedded tables have one id.
+    #[error("there are two tables `{table}`: an id names one")]
+    TwoTables {
+        /// The id.
+        table: String,
+    },
+    /// An embedded table was not filled.
+    #[error("table `{table}` cannot be hydrated: {error}")]
+    Load {
+        /// The table's id.
+        table: String,
+        /// Why.
+        error: LoadError,
     },
     /// A table's source is of no use.
     #[error("table `{table}` cannot be hydrated: {error}")]

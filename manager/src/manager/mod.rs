@@ -18,6 +18,7 @@ mod client;
 mod clock;
 mod control;
 mod effects;
+pub mod embedded;
 mod error;
 mod fullness;
 mod notify;

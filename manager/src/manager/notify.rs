@@ -18,6 +18,11 @@ impl Supervision {
         }))
     }
 
+    /// For a manager that is a part of somebody else's program.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
     pub(super) fn ready(&self) {
         self.tell(|notifier| notifier.ready());
     }

@@ -10,7 +10,7 @@ use heirloom_protocol::message::{Event, LOADER, MAX_NAME_BYTES, PROTOCOL_VERSION
 use heirloom_protocol::ownership::{Input, State, WorkerId};
 use heirloom_protocol::sys::{Credentials, limits};
 use heirloom_protocol::table::{self, Pin, PinError, VerifyReport};
-use std::os::fd::OwnedFd;
+use heirloom_worker::embedding::Memory;
 use std::sync::Arc;
 
 /// Longest piece of a status that goes into one message, in bytes.
@@ -48,7 +48,7 @@ impl Control {
             if matches!(why, Refusal::Version | Refusal::Malformed)
                 && let Some(client) = self.clients.get(&from)
             {
-                client.outbox.end();
+                client.way.end();
             }
         }
     }
@@ -159,8 +159,8 @@ impl Control {
                 tracing::info!(table, epoch, reason, "declined");
                 self.speak(from, &table, |worker| Input::Declined { worker, epoch })
             }
-            Request::Release { table, epoch } => {
-                self.speak(from, &table, |worker| Input::Released { worker, epoch })
+            Request::Release { table, epoch, panicked } => {
+                self.speak(from, &table, |worker| Input::Released { worker, epoch, panicked })
             }
             _ => Err(No::because(Refusal::Malformed, "this manager does not know that request")),
         }
@@ -193,10 +193,13 @@ impl Control {
             tracing::warn!(worker = credentials.pid, name, %error, "a worker could not be killed if it had to be");
         }
         let id = self.registry.register(name, credentials, Arc::clone(&process));
-        let watch = self.watch(id, Arc::clone(&process)).map_err(|error| {
-            self.registry.remove(id);
-            No::because(Refusal::TooMany, format!("the process cannot be watched: {error}"))
-        })?;
+        let watch = match self.embedded {
+            true => None,
+            false => Some(self.watch(id, Arc::clone(&process)).map_err(|error| {
+                self.registry.remove(id);
+                No::because(Refusal::TooMany, format!("the process cannot be watched: {error}"))
+            })?),
+        };
         let worker = Worker {
             name: name.into(),
             process,
@@ -258,6 +261,10 @@ impl Control {
     fn recall(&mut self, table: &str, wish: Wish) -> Result<(), No> {
         let table = self.find(table)?;
         self.may_own(wish.by, table, "recall")?;
+        if wish.force && self.embedded {
+            let message = "a thread or a task cannot be killed: recall without force, or end it yourself";
+            return Err(No::because(Refusal::NotPermitted, message));
+        }
         let of = &mut self.tables[table];
         if of.wishes.len() >= MAX_WAITING_REQUESTS {
             let message = format!("table `{}` is being recalled by many already", of.id);
@@ -355,11 +362,16 @@ impl Control {
         }
         of.check = Some((from, request));
         let (region, notices) = (Arc::clone(&of.region), self.own.clone());
-        tokio::task::spawn_blocking(move || {
+        let work = move || {
             let result = table::verify(&region).map_err(|error| error.to_string());
             // The control task is gone only when the manager ends.
             let _ = notices.send(Notice::Checked { table: number, result });
-        });
+        };
+        match self.embedded {
+            // Where it is called, and heard as soon as that is done: nobody else waits for the manager's thread.
+            true => work(),
+            false => drop(tokio::task::spawn_blocking(work)),
+        }
         Ok(())
     }
 
@@ -393,7 +405,7 @@ impl Control {
         match opened {
             Ok(descriptor) => {
                 let event = Event::Opened { request, table: table.to_owned() };
-                client.outbox.send(&event, Some(descriptor));
+                client.way.send(&event, Some(descriptor));
             }
             Err(No { why, message, .. }) => {
                 self.send(from, &Event::Refused { request: Some(request), why, message });
@@ -417,7 +429,7 @@ impl Control {
         Ok(())
     }
 
-    fn read_only(&mut self, from: ClientId, table: usize) -> Result<OwnedFd, No> {
+    fn read_only(&mut self, from: ClientId, table: usize) -> Result<Memory, No> {
         self.may_open(from, table)?;
         let client = self.clients.get_mut(&from).expect("it was there above");
         let of = &self.tables[table];
@@ -425,8 +437,7 @@ impl Control {
         if !client.may_have_descriptor() {
             return Err(No::because(Refusal::TooMany, "read the answers before asking for more tables"));
         }
-        of.segment
-            .fresh_read_only()
+        of.to_read()
             .map_err(|error| No::because(Refusal::TooMany, format!("table `{id}` cannot be opened: {error}")))
     }
 

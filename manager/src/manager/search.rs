@@ -97,32 +97,38 @@ impl Control {
         if !self.open || self.tables[table].check.is_some() {
             return None;
         }
+        // Where asking costs nothing, only what it is asked for is paced: giving the table to those who have had it.
+        let found = match find_me.is_immediate() {
+            true => Some(self.ask_here(table, find_me.as_ref())?),
+            false => None,
+        };
+        let is_new = found.as_ref().is_some_and(|candidate| !candidate.was_passed_over());
         let (search, now) = (&mut self.tables[table].search, Instant::now());
         let at = search.pace.next_try(now, urgent);
-        if at > now {
+        if at > now && !is_new {
             search.next = Some(search.next.map_or(at, |next| next.min(at)));
             return None;
         }
         search.next = None;
-        match find_me.is_immediate() {
-            true => self.ask_here(table, find_me.as_ref()),
-            false => {
+        match found {
+            Some(candidate) => {
+                self.tables[table].story.found();
+                Some(Input::Found { worker: candidate.id() })
+            }
+            None => {
                 self.ask_on_a_thread(table, find_me);
                 None
             }
         }
     }
 
-    fn ask_here(&mut self, table: usize, find_me: &dyn FindMe) -> Option<Input> {
+    fn ask_here(&mut self, table: usize, find_me: &dyn FindMe) -> Option<Candidate> {
         loop {
             let candidates = self.registry.now().candidates(&self.tables[table].id);
             match find_me.find(&candidates) {
                 // Dead, and its pidfd not looked at yet: the next best.
                 Ok(Some(candidate)) if !self.is_alive(&candidate) => self.registry.remove(candidate.id()),
-                Ok(candidate) => {
-                    self.tables[table].story.found();
-                    return candidate.map(|candidate| Input::Found { worker: candidate.id() });
-                }
+                Ok(candidate) => return candidate,
                 Err(error) => {
                     tracing::warn!(table = &*self.tables[table].id, %error, "find-me failed");
                     return None;

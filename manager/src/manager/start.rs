@@ -55,8 +55,8 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
 }
 
 /// The sum of all limits must fit into memory, or the kernel kills somebody later (rule H5).
-pub(super) fn check_memory(config: &Config) -> Result<(), ManagerError> {
-    let wanted = config.tables.iter().fold(0_u64, |sum, table| sum.saturating_add(table.max_bytes));
+pub(super) fn check_memory(max_bytes: impl Iterator<Item = u64>) -> Result<(), ManagerError> {
+    let wanted = max_bytes.fold(0_u64, u64::saturating_add);
     let limit = limits::memory_limit();
     if wanted > limit.bytes {
         return Err(ManagerError::Memory { wanted, limit: limit.limit });
@@ -89,6 +89,7 @@ pub(super) fn create(config: &TableConfig, find_me: Option<Arc<dyn FindMe>>) -> 
         readers: allowed(&config.readers)?,
         ownership: Ownership::new(reader.epoch()),
         segment: Arc::new(segment),
+        embedded: false,
         region,
         reader,
         timers: Timers::default(),

@@ -96,6 +96,9 @@ fn in_words(why: &TransferReason) -> String {
         TransferReason::Died { pid, how: None } => format!("process {pid} died"),
         TransferReason::Died { pid, how: Some(how) } => format!("process {pid} died: {how}"),
         TransferReason::Released { pid } => format!("process {pid} released it"),
+        TransferReason::Panicked { pid } => {
+            format!("a thread or task of process {pid} panicked while it wrote")
+        }
         TransferReason::Recalled { pid } => format!("process {pid} released it when it was asked to"),
         _ => "for another reason".to_owned(),
     }

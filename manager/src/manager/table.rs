@@ -13,8 +13,8 @@ use heirloom_protocol::ownership::{Ownership, Timer};
 use heirloom_protocol::region::MappedRegion;
 use heirloom_protocol::sys::Segment;
 use heirloom_protocol::table::{Kind, TableReader};
+use heirloom_worker::embedding::Memory;
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,8 @@ pub(super) struct Table {
     pub(super) owners: Allowed,
     pub(super) readers: Allowed,
     pub(super) segment: Arc<Segment>,
+    /// Whether its workers are threads of this process, which share the manager's mapping.
+    pub(super) embedded: bool,
     /// The manager's own mapping, through the original description: the lease does not count it (rule H7).
     pub(super) region: Arc<MappedRegion>,
     pub(super) reader: TableReader<Arc<MappedRegion>>,
@@ -35,8 +37,8 @@ pub(super) struct Table {
     pub(super) timers: Timers,
     pub(super) search: Search,
     pub(super) holders: Holders,
-    /// A fresh read-write descriptor, between the proof and the grant.
-    pub(super) write_handle: Option<OwnedFd>,
+    /// What the next owner is given, between the proof and the grant.
+    pub(super) write_handle: Option<Memory>,
     pub(super) story: Story,
     pub(super) last_handoff: Option<HandoffStatus>,
     /// Who wants it handed on.
@@ -93,10 +95,9 @@ impl Timers {
 impl Table {
     /// What an offer says of the bequest. A private table is mapped by its owner alone, so a candidate gets no
     /// descriptor of it: it might keep that, and decline.
-    pub(super) fn will(&self) -> Result<(OfferedBequest, Option<OwnedFd>), String> {
+    pub(super) fn will(&self) -> Result<(OfferedBequest, Option<Memory>), String> {
         if !self.private {
-            let read_only = self.segment.fresh_read_only().map_err(|error| error.to_string())?;
-            return Ok((OfferedBequest::InSegment, Some(read_only)));
+            return Ok((OfferedBequest::InSegment, Some(self.to_read()?)));
         }
         let bequest = self.reader.bequest().map_err(|error| error.to_string())?;
         let will = match bequest {
@@ -106,6 +107,22 @@ impl Table {
             bequest => OfferedBequest::Here(bequest),
         };
         Ok((will, None))
+    }
+
+    /// For a reader.
+    pub(super) fn to_read(&self) -> Result<Memory, String> {
+        match self.embedded {
+            true => Ok(Memory::Shared(self.region.share())),
+            false => self.segment.fresh_read_only().map(Memory::Segment).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// For the next owner (rule H7).
+    pub(super) fn to_write(&self) -> Result<Memory, String> {
+        match self.embedded {
+            true => Ok(Memory::Shared(self.region.share())),
+            false => self.segment.fresh_writable().map(Memory::Segment).map_err(|error| error.to_string()),
+        }
     }
 
     /// How long such a timer runs.

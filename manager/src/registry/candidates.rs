@@ -26,6 +26,12 @@ impl Candidate {
         &self.name
     }
 
+    /// Whether it did not take the table at some time, or gave it up.
+    #[must_use]
+    pub fn was_passed_over(&self) -> bool {
+        self.passed_over > 0
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
