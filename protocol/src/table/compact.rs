@@ -19,6 +19,8 @@
 //! still draining, and is given back once more. No reader is in there: a block is drained only when the horizon has passed
 //! the commit that freed it (R7). Only the owner does this (R14).
 //!
+//! While there are pins, no pass begins and nothing is moved: it would be there twice.
+//!
 //! The index, when it has shrunk, and the log, after a long transaction, are shortened in the same way. The index keeps
 //! enough for one slot for each block that there is, or a table that is filled again would be one of long chains.
 
@@ -111,7 +113,10 @@ impl<R: Region> TableWriter<R> {
 
     /// Begins a pass where one is worth it. Called once for each batch of commits.
     pub(super) fn consider_compaction(&mut self) {
-        if !matches!(self.compaction.phase, Phase::Idle) || self.is_fruitless(1) {
+        if !matches!(self.compaction.phase, Phase::Idle)
+            || self.is_fruitless(1)
+            || !self.space.pins.is_empty()
+        {
             return;
         }
         let (units, free) = self.free_units();
@@ -131,7 +136,12 @@ impl<R: Region> TableWriter<R> {
     /// One step; false where there is nothing to do. What goes wrong can wait: nothing is lost.
     #[inline]
     pub(super) fn compact(&mut self) -> bool {
-        !matches!(self.compaction.phase, Phase::Idle) && self.compact_step()
+        match self.compaction.phase {
+            Phase::Idle => false,
+            // What is moved now would be there twice: a pin holds the old place.
+            Phase::Empty { .. } if !self.space.pins.is_empty() => false,
+            _ => self.compact_step(),
+        }
     }
 
     #[cold]
@@ -174,7 +184,7 @@ impl<R: Region> TableWriter<R> {
     #[cold]
     pub(super) fn compact_for_room(&mut self) -> bool {
         let (_, free) = self.free_units();
-        if free < 2 * SPAN_UNITS || self.is_fruitless(PAUSES_WHEN_FULL) {
+        if free < 2 * SPAN_UNITS || self.is_fruitless(PAUSES_WHEN_FULL) || !self.space.pins.is_empty() {
             return false;
         }
         self.begin_pass();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  word 0   begin version: 52 │ flags: 4 │ key bytes: 8          never changes
-//!  word 1   removed-at version: 52 │ value bytes: 12             set once, by the commit that removes it
+//!  word 1   removed-at version: 52 │ value bytes: 12             set by the commit that removes it; all ones: unlinked
 //!  word 2   link: 32 │ previous entry: 32                        link: the allocator's, no reader reads it
 //!  [ key bytes: 32 │ value bytes: 32 ]  [ hash ]                 LARGE: a key above 255 or a value above 4095 bytes
 //!  [ deadline ]                                                  EXPIRES: milliseconds of UNIX time
@@ -32,7 +32,7 @@ pub(super) const HEADER_WORDS: u64 = 3;
 /// The word of a block whose upper half is the allocator's link.
 pub(super) const LINK_WORD: u64 = 2;
 /// The largest version that fits.
-pub(super) const MAX_VERSION: u64 = (1 << 52) - 1;
+pub(super) const MAX_VERSION: u64 = (1 << 52) - 2;
 
 const LARGE: u64 = 1;
 const EXPIRES: u64 = 2;
@@ -189,6 +189,11 @@ impl Entry {
         self.removed_at != 0
     }
 
+    /// Whether none of its key's newer entries leads to it any more.
+    pub(super) fn is_unlinked(&self) -> bool {
+        self.removed_at == UNLINKED
+    }
+
     /// Whether its time is over. Only an entry that has one costs a look at the clock.
     #[inline]
     pub(super) fn is_expired(&self, clock: &Clock) -> bool {
@@ -308,6 +313,20 @@ impl NodeKind {
 #[inline]
 pub(super) fn begin_of(word: u64) -> u64 {
     word >> 12
+}
+
+/// Whether a block with that word 0 is part of an index.
+#[inline]
+pub(super) fn is_node(word: u64) -> bool {
+    word >> 8 & NODE != 0
+}
+
+/// In place of the version that removed an entry: none of its key's newer entries leads to it any more.
+const UNLINKED: u64 = (1 << 52) - 1;
+
+/// Word 1 of an entry that nothing leads to any more.
+pub(super) fn unlinked(word: u64) -> u64 {
+    with_removed_at(word, UNLINKED)
 }
 
 /// Word 1 of an entry, with the version that removes it.

@@ -56,8 +56,9 @@ pub(super) const COMMITTED: u64 = 192;
 pub(super) const APPLIED: u64 = 193;
 /// Live entries in the lower half, used slots in the upper.
 pub(super) const COUNTS: u64 = 194;
-/// Removed entries whose slots still stand: first in the lower half, last in the upper.
-pub(super) const REMOVED: u64 = 195;
+/// Entries that no key needs any more, to be looked at before they are free: see [`super::reclaim`]. First in the lower
+/// half, last in the upper.
+pub(super) const RETIRED: u64 = 195;
 /// The entry that holds the bequest.
 pub(super) const BEQUEST: u64 = 196;
 /// The first span that was never used.
@@ -75,10 +76,6 @@ pub(super) const LOG_PRESENT: u64 = 202;
 /// The entry that holds the table's schema; in the quiet line, since readers look at it.
 pub(super) const SCHEMA: u64 = 203;
 const CLASS_WORDS: u64 = 208;
-/// Retired entries that a pin wants: first in the lower half, last in the upper.
-pub(super) const HELD: u64 = 512;
-/// How many these are in the lower half, their units in the upper.
-pub(super) const HELD_SIZE: u64 = 513;
 /// The root node of the ordered index.
 pub(super) const TREE: u64 = 514;
 /// Leaves of the ordered index in the lower half, inner nodes in the upper.
@@ -95,17 +92,21 @@ pub(super) const DRAINING: u64 = 520;
 pub(super) const ALLOCATED: u64 = 521;
 /// Blocks that the runs of entries have: as many slots the index must have room for.
 pub(super) const BLOCKS: u64 = 522;
+/// Freed blocks to be looked at once more, since pins came after they were freed. First in the lower half, last in the
+/// upper.
+pub(super) const RECALLED: u64 = 523;
 /// The first position of the ring that is not overwritten yet. Never logged: the owner stores it before it overwrites.
 pub(super) const RING_LOW: u64 = 528;
 /// The newest version with a record before that. Never logged, and stored before that.
 pub(super) const RING_LOST: u64 = 529;
 /// Words of the ring that count as the table's memory: all of them, once it was used. Never logged.
 pub(super) const RING_PRESENT: u64 = 530;
+const HELD_WORDS: u64 = 640;
 /// Words of the header.
 pub(super) const HEADER_WORDS: u64 = 1024;
 
-const _: () = assert!(CLASS_WORDS + 2 * CLASSES as u64 <= HELD && RING_PRESENT < HEADER_WORDS);
-const _: () = assert!(PINS + MOST_PINS <= COMMITTED);
+const _: () = assert!(CLASS_WORDS + 2 * CLASSES as u64 <= TREE && RING_PRESENT < HELD_WORDS);
+const _: () = assert!(PINS + MOST_PINS <= COMMITTED && HELD_WORDS + 2 * MOST_PINS <= HEADER_WORDS);
 const _: () = assert!(HORIZON.is_multiple_of(8) && ROOT / 8 == HORIZON / 8 && COMMITTED / 8 != HORIZON / 8);
 
 /// A class's queue of freed blocks: first in the lower half, last in the upper.
@@ -120,13 +121,26 @@ pub(super) fn fresh_word(class: Class) -> u64 {
     CLASS_WORDS + (CLASSES + class.index()) as u64
 }
 
+/// The retired entries that are held for a pin: first in the lower half, last in the upper.
+#[inline]
+pub(super) fn held_word(slot: u64) -> u64 {
+    HELD_WORDS + slot
+}
+
+/// How many these are in the lower half, their units in the upper.
+#[inline]
+pub(super) fn held_size_word(slot: u64) -> u64 {
+    HELD_WORDS + MOST_PINS + slot
+}
+
 /// What a log may name in the header (R2).
-const LOGGED: [Range<u64>; 5] = [
+const LOGGED: [Range<u64>; 6] = [
     COUNTS..HORIZON,
     ROOT..LOG_PRESENT,
     CLASS_WORDS..CLASS_WORDS + 2 * CLASSES as u64,
-    HELD..RING_LOW,
     SCHEMA..SCHEMA + 1,
+    TREE..RING_LOW,
+    HELD_WORDS..HELD_WORDS + 2 * MOST_PINS,
 ];
 
 const FIRST_BUCKETS: u64 = super::root::MIN_BUCKETS as u64;

@@ -18,7 +18,8 @@
 //! | `schema` | what the values are |
 //! | `ordered` | the ordered index, and ranges of it |
 //! | `writer`, `operations`, `bulk`, `transaction`, `bag` | the writes |
-//! | `space`, `spans` | blocks: queues, runs, the limit, the horizon; what each span is used for |
+//! | `space`, `spans` | blocks: queues, runs, the limit; what each span is used for |
+//! | `horizon` | what may be reused |
 //! | `growth`, `reclaim`, `compact` | housekeeping in commits of its own |
 //! | `changes` | the change ring: which keys the commits changed |
 //! | `terms` | what the manager may change while the table lives |
@@ -44,15 +45,17 @@
 //!    leaf, in its order; no key has two slots; the versions of the entry are not above `applied`.
 //! 6. The counts are the numbers of slots in use, and of those whose entries are not removed.
 //! 7. Every block of every run is exactly one of: a slot's entry (removed or not), an overflow bucket of one chain, a node or
-//!    a long separator of the tree, the bequest, the schema, in the queue of its class, superseded among the removed ones,
+//!    a long separator of the tree, the bequest, the schema, in the queue of its class, retired, held for one pin, recalled,
 //!    fresh, or drained.
-//! 8. A removed entry that a slot points to is among the removed ones exactly once.
+//! 8. A removed entry that a slot points to is retired or held. What is held for each pin is counted exactly.
 //! 9. Runs and free spans follow each other without a gap from span 1 to `next span`; each class's fresh memory lies in one of
 //!    its runs.
 //! 10. The change ring has whole records from its low position to its tail, in the order of their versions, none of them above
 //!     `applied`, nor is what was lost.
 //! 11. The counts of free spans, of draining runs and their drained blocks, of blocks of entries, and of units that are
 //!     allocated are exact.
+//! 12. From a key's newest entry, `previous` leads to older and older ones of that key as far as a reader with a pin
+//!     goes: to the first that is not above the oldest pin.
 
 mod bag;
 mod bucket;
@@ -64,6 +67,7 @@ mod compact;
 mod entry;
 mod error;
 mod growth;
+mod horizon;
 mod index;
 mod layout;
 mod operations;
@@ -91,7 +95,7 @@ pub use entry::{Attributes, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 pub use error::{OpenError, ReadError, WriteError};
 pub use operations::{Change, Current, Modify, Step, Swap};
 pub use ordered::Order;
-pub use pin::{Held, Pin, PinError, held, pin, unpin};
+pub use pin::{Held, Pin, PinError, held, pin, pins, unpin};
 pub use reader::TableReader;
 pub use recovery::{Recovery, is_mid_commit, recover};
 pub use scan::Visit;

@@ -6,22 +6,32 @@
 //! ```text
 //!  manager: pin                                 owner: move the horizon (super::space)
 //!    v = applied
-//!    store pin = v + 1          PIN                store horizon = h         HORIZON
-//!    fence (SeqCst)                                fence (SeqCst)
-//!    load horizon: at most v?   ◄─ HORIZON         load the pins             ◄─ PIN
+//!    store pin = v + 1, tentative      PIN        store horizon = h         HORIZON
+//!    fence (SeqCst)                               fence (SeqCst)
+//!    load horizon: at most v?          ◄─ HORIZON load the pins             ◄─ PIN
+//!    store pin = v + 1
 //! ```
 //!
 //! Between two sequentially consistent fences, one side is first, so at least one of the two sees what the other
 //! stored (R11). Either the owner sees the pin, and keeps what it wants from that batch on; or the manager sees the
 //! horizon `h`, and takes the pin only where `h <= v`: what was freed up to `h` stands at no version from `h` on, so
 //! the pin does not want it, and what is freed later is not reused before the owner has looked again.
+//!
+//! So a pin that the owner finds new, and below the horizon it had before, is one that the manager gives up: what it wants may
+//! be gone. An heir does not know which pins are new; it can tell those apart by their being tentative. A manager that
+//! died there leaves a tentative pin, which the next one takes for none.
 
 use std::sync::atomic::Ordering;
 
+use super::class::{Class, UNIT_BYTES};
+use super::entry::MAX_VERSION;
 use super::error::OpenError;
-use super::layout::{APPLIED, HELD_SIZE, HORIZON, Layout, MOST_PINS, PINS};
+use super::layout::{APPLIED, HORIZON, Layout, MOST_PINS, PINS, held_size_word};
 use crate::region::Region;
 use crate::sync::fence;
+
+/// In the word of a pin whose manager has not looked at the horizon yet.
+const TENTATIVE: u64 = 1 << 63;
 
 /// What is not pinned has this.
 const NO_SLOT: u32 = u32::MAX;
@@ -65,7 +75,7 @@ impl Pin {
             return region.load(HORIZON) <= self.version;
         }
         let slot = u64::from(self.slot);
-        slot < MOST_PINS && self.version < u64::MAX && region.load(PINS + slot) == self.version + 1
+        slot < MOST_PINS && self.version < MAX_VERSION && region.load(PINS + slot) == self.version + 1
     }
 }
 
@@ -107,10 +117,11 @@ const MOST_TRIES: usize = 10_000;
 /// See [`PinError`].
 pub fn pin<R: Region>(region: &R) -> Result<Pin, PinError> {
     Layout::read(region)?;
-    let slot = (0..MOST_PINS).find(|slot| region.load(PINS + slot) == 0).ok_or(PinError::TooMany)?;
+    let is_free = |slot: &u64| matches!(region.load(PINS + slot), 0 | TENTATIVE..);
+    let slot = (0..MOST_PINS).find(is_free).ok_or(PinError::TooMany)?;
     for _ in 0..MOST_TRIES {
         let version = region.load(APPLIED);
-        if try_pin(region, slot, version) {
+        if version < MAX_VERSION && try_pin(region, slot, version) {
             return Ok(Pin { slot: slot as u32, version });
         }
     }
@@ -120,9 +131,13 @@ pub fn pin<R: Region>(region: &R) -> Result<Pin, PinError> {
 
 /// The manager's half of the handshake: whether the pin holds.
 fn try_pin<R: Region>(region: &R, slot: u64, version: u64) -> bool {
-    region.store(PINS + slot, version.wrapping_add(1));
+    region.store(PINS + slot, (version + 1) | TENTATIVE);
     fence(Ordering::SeqCst);
-    region.load(HORIZON) <= version && version < u64::MAX
+    let holds = region.load(HORIZON) <= version;
+    if holds {
+        region.store(PINS + slot, version + 1);
+    }
+    holds
 }
 
 /// Gives a pin back. One that does not stand any more is left alone. For the manager, one thread at a time (R6a).
@@ -132,20 +147,111 @@ pub fn unpin<R: Region>(region: &R, pin: Pin) {
     }
 }
 
+/// The pins that stand: for a manager that takes a table up.
+pub fn pins<R: Region>(region: &R) -> Vec<Pin> {
+    let pinned = |slot: u64| match region.load(PINS + slot) {
+        0 | TENTATIVE.. => None,
+        word => Some(Pin { slot: slot as u32, version: word - 1 }),
+    };
+    (0..MOST_PINS).filter_map(pinned).collect()
+}
+
 /// What pins hold back now, as any reader can see it.
 pub fn held<R: Region>(region: &R) -> Held {
-    let mut held = Held::default();
-    for version in pinned(region) {
-        held.pins += 1;
-        held.oldest = Some(held.oldest.map_or(version, |oldest| oldest.min(version)));
+    let pins = pins(region);
+    let mut held =
+        Held { pins: pins.len() as u64, oldest: pins.iter().map(|pin| pin.version).min(), ..Held::default() };
+    for slot in 0..MOST_PINS {
+        let size = HeldSize::from_word(region.load(held_size_word(slot)));
+        held.entries += u64::from(size.entries);
+        held.bytes += u64::from(size.units) * UNIT_BYTES;
     }
-    let size = region.load(HELD_SIZE);
-    held.entries = size & 0xffff_ffff;
-    held.bytes = (size >> 32) * super::class::UNIT_BYTES;
     held
 }
 
-/// The versions that are pinned.
-fn pinned<R: Region>(region: &R) -> impl Iterator<Item = u64> {
-    (0..MOST_PINS).filter_map(|slot| region.load(PINS + slot).checked_sub(1))
+/// What is held for one pin, in one word.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct HeldSize {
+    pub(super) entries: u32,
+    pub(super) units: u32,
+}
+
+impl HeldSize {
+    pub(super) fn from_word(word: u64) -> Self {
+        Self { entries: word as u32, units: (word >> 32) as u32 }
+    }
+
+    pub(super) fn to_word(self) -> u64 {
+        u64::from(self.entries) | u64::from(self.units) << 32
+    }
+
+    /// With one entry of that class more.
+    pub(super) fn and(self, class: Class) -> Self {
+        Self { entries: self.entries.wrapping_add(1), units: self.units.wrapping_add(class.units() as u32) }
+    }
+}
+
+/// The pins that the owner found when it moved the horizon, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct KnownPins(Vec<Pin>);
+
+impl KnownPins {
+    /// The owner's half of the handshake: stores the horizon, and looks at the pins. `before` are those that it knew since
+    /// it stored the last horizon, `last`; none where it is new and does not know.
+    ///
+    /// None where a pin is as yet undecided, and only its manager knows: then nothing may be reused, and it is asked
+    /// again later.
+    pub(super) fn after_horizon<R: Region>(
+        region: &R,
+        horizon: u64,
+        last: u64,
+        before: Option<&KnownPins>,
+    ) -> Option<Self> {
+        region.store(HORIZON, horizon);
+        fence(Ordering::SeqCst);
+        let mut found = Vec::new();
+        for slot in 0..MOST_PINS {
+            let word = region.load(PINS + slot);
+            if word == 0 || word == TENTATIVE {
+                continue;
+            }
+            let pin = Pin { slot: slot as u32, version: (word & !TENTATIVE) - 1 };
+            let given_up = pin.version < last && before.is_some_and(|before| !before.0.contains(&pin));
+            if before.is_none() && word & TENTATIVE != 0 && pin.version < last {
+                return None;
+            }
+            if !given_up {
+                found.push(pin);
+            }
+        }
+        found.sort_unstable_by_key(|pin| pin.version);
+        Some(Self(found))
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The oldest version that is pinned.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.0.first().map(|pin| pin.version)
+    }
+
+    /// The newest pin below a version.
+    #[inline]
+    pub(super) fn newest_below(&self, version: u64) -> Option<Pin> {
+        self.0.iter().rev().find(|pin| pin.version < version).copied()
+    }
+
+    /// The newest pin that wants what stood from `begin` until `end`.
+    #[inline]
+    pub(super) fn wanting(&self, begin: u64, end: u64) -> Option<Pin> {
+        self.newest_below(end).filter(|pin| pin.version >= begin)
+    }
+
+    /// The slots of the pins that are not in `later`.
+    pub(super) fn gone_in(&self, later: &KnownPins) -> impl Iterator<Item = u64> {
+        self.0.iter().filter(|pin| !later.0.contains(pin)).map(|pin| u64::from(pin.slot))
+    }
 }

@@ -1,22 +1,70 @@
 //! Housekeeping: what is done between the owner's commits, in commits of its own.
 //!
-//! A removed entry keeps its slot until the horizon has passed its removal; then its slot is emptied by a commit c of its own,
-//! and its block, unreachable since then, is freed by c (R12a). An entry that was superseded meanwhile (the key was
-//! inserted again) has no slot, and is only freed. No step costs a write more than one chain (R15).
+//! An entry that is no key's newest any more (it was overwritten, or removed) is free at once as far as unpinned readers
+//! are concerned: they need the horizon only (R7). What pins need is decided here.
+//!
+//! ```text
+//!                                                                       ┌─► reused
+//!  newest ─┬─► overwritten, and no pin is known ──────► queue of its class ─► first pins since: RECALLED
+//!          │                                                 ▲                                     │
+//!          ├─► overwritten, and no known pin wants it ─┐     └───────── sweep ─────────┬───────────┘
+//!          ├─► removed ────────────────────────────► RETIRED ◄─── pin gone ─── HELD ◄──┤
+//!          └─► overwritten, and a known pin wants it ────────────────────────► for that pin
+//! ```
+//!
+//! RETIRED is swept from the front, one entry a commit, as far as the horizon has passed the commits that retired them: then the
+//! known pins say all (see [`super::space::Space`]). An entry that stood from version b until f is wanted by the pins
+//! p with `b <= p < f`. What is wanted is held for one of them, and looked at again when that one is gone. What is not
+//! is freed by this commit c, the last one that made it unreachable (R12a):
+//!
+//! - *A removed entry that its slot still points to*: the slot is emptied by c, but not while a pin from before the
+//!   removal sees the entry, or an older one behind it.
+//! - *An overwritten entry*: a reader with an old pin comes by on its way to older entries. So its successor's `previous` is
+//!   set past it by c. Where no walk of a pinned reader comes by, nothing is set. A removed entry whose key came back is
+//!   wanted until then, not until its removal: a pin in between that no longer met it would take an older one.
+//! - *A run of one key*: unwanted entries above it are set past by the same store, and marked as unlinked, so that their own
+//!   turn costs no walk. However often a key is overwritten under an old pin, a batch of its entries costs one walk
+//!   over those that the horizon has not passed yet.
+//! - *Recalled blocks*: what was freed without a look, while there were no pins, and could not be reused yet when the first
+//!   pins were found; to an heir, that is all that was free. Parts of an index among them are freed again: pins do not
+//!   hold those. So is whatever else makes no sense: it may have been prepared for another life by an owner that died.
+//!
+//! No step costs a write more than one chain of the index, and one of a key's entries (R15).
 
 use super::bucket::Slot;
-use super::class::Unit;
-use super::entry::Entry;
+use super::class::{Class, Unit};
+use super::entry::{self, Entry, LINK_WORD};
 use super::error::WriteError;
-use super::layout::{Queue, REMOVED};
+use super::index::Found;
+use super::layout::{BEQUEST, Queue, RECALLED, RETIRED, held_size_word, held_word};
+use super::pin::{HeldSize, Pin};
 use super::writer::TableWriter;
 use crate::region::Region;
 
-/// Steps for each write: the index grows by one bucket for 5.5 inserts, and each removal leaves one slot to empty,
-/// so two steps a write keep pace with anything.
+/// Steps for each write, the index and the retired entries in turn: the index grows by one bucket for 5.5 inserts, and each
+/// write retires one entry at most, so two steps a write keep pace with anything.
 const STEPS_PER_WRITE: usize = 2;
-/// Slots that are emptied at once where memory is short.
+/// Entries that are swept at once where memory is short.
 pub(super) const SWEEPS_WHEN_SHORT: usize = 64;
+/// Entries of one run that are unlinked at once.
+const LONGEST_RUN: usize = 16;
+
+/// What becomes of a retired entry.
+enum Fate {
+    /// Nobody wants it. What makes it unreachable is staged.
+    Free,
+    /// A pin wants it.
+    Hold(Pin),
+    /// It was overwritten after the last batch: pins that are not known yet may want it.
+    Wait,
+}
+
+/// One of a key's entries, on the way from the newest to older ones.
+#[derive(Clone, Copy)]
+struct Step {
+    block: u64,
+    begin: u64,
+}
 
 impl<R: Region> TableWriter<R> {
     /// Called after each commit with the number of writes in it.
@@ -26,15 +74,18 @@ impl<R: Region> TableWriter<R> {
             // What so many writes freed is worth a batch of its own.
             self.move_horizon();
         }
-        for _ in 0..STEPS_PER_WRITE * writes.max(1) {
+        for step in 0..STEPS_PER_WRITE * writes.max(1) {
             // What goes wrong in a sweep can wait: nothing is lost, and the next write that needs it says so.
-            if !self.adjust_index() && !matches!(self.sweep(), Ok(true)) && !self.compact() {
+            let swept = |writer: &mut Self| matches!(writer.sweep(), Ok(true));
+            let stepped =
+                (step % 2 == 0 && swept(self)) || self.adjust_index() || swept(self) || self.compact();
+            if !stepped {
                 return;
             }
         }
     }
 
-    /// Makes up to so many removed entries, or nodes that are nearly empty, reusable, and all that waits for the
+    /// Makes up to so many retired entries, or nodes that are nearly empty, reusable, and all that waits for the
     /// horizon; says how many. For a write that found no memory.
     #[cold]
     pub(super) fn make_room(&mut self, sweeps: usize) -> Result<usize, WriteError> {
@@ -54,42 +105,183 @@ impl<R: Region> TableWriter<R> {
         Ok(swept)
     }
 
-    /// Empties the slot of the entry that was removed first; false where none can be.
+    /// Retires an entry that stood from version `begin` on, and that the commit under way overwrites.
+    #[inline]
+    pub(super) fn retire(&mut self, unit: Unit, begin: u64, class: Class) {
+        if self.space.pins.is_empty() {
+            return self.free(unit, class);
+        }
+        match self.space.pins.wanting(begin, self.version + 1) {
+            Some(pin) => self.hold(pin, unit, class),
+            None => self.retire_removed(unit),
+        }
+    }
+
+    /// Retires an entry that the commit under way removes: its slot still points to it.
+    pub(super) fn retire_removed(&mut self, unit: Unit) {
+        self.space.wait();
+        self.push(RETIRED, unit);
+    }
+
+    fn hold(&mut self, pin: Pin, unit: Unit, class: Class) {
+        let slot = u64::from(pin.slot());
+        self.push(held_word(slot), unit);
+        let size = HeldSize::from_word(self.stage.header(self.reader.region(), held_size_word(slot)));
+        self.stage.store_header(held_size_word(slot), size.and(class).to_word());
+    }
+
+    /// Looks at the entry that was retired first, or else at the block that was recalled first; false where none may be
+    /// looked at yet.
     #[inline]
     fn sweep(&mut self) -> Result<bool, WriteError> {
-        if self.space.removed_ready.is_none() {
-            return Ok(false);
-        }
-        self.stage_sweep().and_then(|()| self.commit()).inspect_err(|_| self.abandon())?;
+        let from = match self.space.retired_ready() {
+            Unit::NONE if !self.space.recalled => return Ok(false),
+            Unit::NONE => RECALLED,
+            _ => RETIRED,
+        };
+        self.stage_sweep(from).and_then(|()| self.commit()).inspect_err(|_| self.abandon())?;
         Ok(true)
     }
 
-    fn stage_sweep(&mut self) -> Result<(), WriteError> {
-        let queue = Queue::from_word(self.reader.region().load(REMOVED));
+    fn stage_sweep(&mut self, from: u64) -> Result<(), WriteError> {
+        let (region, layout) = (self.reader.region(), self.reader.layout());
+        let queue = Queue::from_word(region.load(from));
         let unit = queue.first;
-        let class = Entry::read(self.reader.region(), self.reader.layout().block(unit))
-            .and_then(|entry| entry.class())
-            .ok_or_else(|| WriteError::Corrupt("a removed entry is no entry".into()))?;
+        let class = layout.class_of(region, unit);
+        let class = class.ok_or_else(|| WriteError::Corrupt("a retired entry in no run".into()))?;
         self.check_block(unit, class)?;
-        let rest =
-            if unit == queue.last { Queue::EMPTY } else { Queue { first: self.link_of(unit), ..queue } };
-        if unit == self.space.removed_ready {
-            self.space.removed_ready = Unit::NONE;
-            if !rest.is_empty() {
-                self.space.wait();
-            }
+        let is_last = unit == queue.last;
+        let rest = if is_last { Queue::EMPTY } else { Queue { first: self.link_of(unit), ..queue } };
+        // The next one's turn is soon.
+        region.prefetch(layout.block(rest.first));
+        let is_recalled = from == RECALLED;
+        let fate = match self.fate_of(unit) {
+            // What was freed may have been prepared for another life since, by an owner that died.
+            Err(_) if is_recalled => Fate::Free,
+            fate => fate?,
+        };
+        self.stage.store_header(from, rest.to_word());
+        if is_recalled {
+            // It is free until it is held.
+            self.space.allocated += class.units() as i64;
+            self.space.recalled = !rest.is_empty();
+        } else if unit == self.space.retired_ready() {
+            self.space.take_last_retired();
         }
-        if let Some(slot) = self.slot_of(unit)? {
-            self.empty_slot(slot)?;
+        match fate {
+            Fate::Free => self.free(unit, class),
+            Fate::Hold(pin) => self.hold(pin, unit, class),
+            Fate::Wait => self.push(RETIRED, unit),
         }
-        self.stage.store_header(REMOVED, rest.to_word());
-        // Its memory is needed as soon as the horizon has passed this commit.
+        // Its memory, or what was retired after it, is needed as soon as the horizon has passed this commit.
         self.space.wait();
-        self.free(unit, class);
         Ok(())
     }
 
-    /// Empties a slot.
+    fn fate_of(&mut self, unit: Unit) -> Result<Fate, WriteError> {
+        let (region, block) = (self.reader.region(), self.reader.layout().block(unit));
+        if entry::is_node(region.load(block)) {
+            return Ok(Fate::Free);
+        }
+        let entry = Entry::read(region, block)
+            .ok_or_else(|| WriteError::Corrupt("a retired entry is no entry".into()))?;
+        if entry.is_unlinked() || self.space.pins.is_empty() && !entry.is_removed() {
+            return Ok(Fate::Free);
+        }
+        if entry.key_bytes == 0 {
+            // It may be a bequest: the newest of them is behind a word, not in the index.
+            let newest = Unit(self.reader.region().load(BEQUEST) as u32);
+            if let Some(fate) = self.fate_behind(newest, unit, &entry)? {
+                return Ok(fate);
+            }
+        }
+        match self.newest_of(unit)? {
+            Some(newest) if newest.unit == unit => self.fate_of_newest(newest.slot, &entry),
+            Some(newest) => Ok(self.fate_behind(newest.unit, unit, &entry)?.unwrap_or(Fate::Free)),
+            None => Ok(Fate::Free),
+        }
+    }
+
+    /// A removed entry that its slot still points to.
+    fn fate_of_newest(&mut self, slot: Slot, entry: &Entry) -> Result<Fate, WriteError> {
+        if !entry.is_removed() {
+            return Err(WriteError::Corrupt("a retired entry is its key's newest".into()));
+        }
+        let before = self.space.pins.newest_below(entry.removed_at);
+        let wanting = before.filter(|pin| entry.begin <= pin.version() || !entry.previous.is_none());
+        if let Some(pin) = wanting {
+            return Ok(Fate::Hold(pin));
+        }
+        self.empty_slot(slot)?;
+        Ok(Fate::Free)
+    }
+
+    /// An entry that was overwritten, behind the newest one of its key; none where no reader with a pin comes to it
+    /// from there.
+    fn fate_behind(&mut self, newest: Unit, unit: Unit, entry: &Entry) -> Result<Option<Fate>, WriteError> {
+        let Some(way) = self.way_to(newest, unit)? else { return Ok(None) };
+        let pins = &self.space.pins;
+        let horizon = self.space.horizon();
+        let (mut step, mut newer) = (way.len() - 1, way[way.len() - 1]);
+        if newer.begin > horizon {
+            return Ok(Some(Fate::Wait));
+        }
+        if let Some(pin) = pins.wanting(entry.begin, newer.begin) {
+            return Ok(Some(Fate::Hold(pin)));
+        }
+        // The run of unwanted ones above it: all but the last of the way go with it.
+        let region = self.reader.region();
+        while step > 0 && way.len() - step <= LONGEST_RUN {
+            let above = way[step - 1];
+            if above.begin > horizon || pins.wanting(newer.begin, above.begin).is_some() {
+                break;
+            }
+            let word = newer.block + 1;
+            self.stage.store(word, entry::unlinked(region.load(word)));
+            (step, newer) = (step - 1, above);
+        }
+        let word = newer.block + LINK_WORD;
+        let link = region.load(word) & !0xffff_ffff;
+        self.stage.store(word, link | u64::from(entry.previous.0));
+        Ok(Some(Fate::Free))
+    }
+
+    /// The way of a reader with the oldest pin from a key's newest entry to an older one of it; none where it does not come
+    /// there.
+    fn way_to(&self, newest: Unit, unit: Unit) -> Result<Option<Vec<Step>>, WriteError> {
+        let (region, layout) = (self.reader.region(), self.reader.layout());
+        let Some(oldest) = self.space.pins.oldest() else { return Ok(None) };
+        let mut way: Vec<Step> = Vec::new();
+        let mut next = newest;
+        while !next.is_none() {
+            if next == unit && !way.is_empty() {
+                return Ok(Some(way));
+            }
+            let block = layout.block(next);
+            let entry = Entry::read(region, block)
+                .ok_or_else(|| WriteError::Corrupt("a previous entry is no entry".into()))?;
+            if way.last().is_some_and(|newer| newer.begin <= entry.begin) {
+                return Err(WriteError::Corrupt("a previous entry is not older".into()));
+            }
+            if entry.begin <= oldest {
+                break;
+            }
+            way.push(Step { block, begin: entry.begin });
+            next = entry.previous;
+        }
+        Ok(None)
+    }
+
+    /// The newest entry of the key of an entry, and its slot, where the index has one.
+    fn newest_of(&mut self, unit: Unit) -> Result<Option<Found>, WriteError> {
+        self.read_key(unit)?;
+        let key = std::mem::take(&mut self.key_buffer);
+        let found = self.find(self.reader.layout().hash(&key), &key);
+        self.key_buffer = key;
+        found
+    }
+
+    /// Empties the slot of an entry that nobody wants any more.
     fn empty_slot(&mut self, slot: Slot) -> Result<(), WriteError> {
         self.count(0, -1)?;
         if self.is_ordered() {
@@ -99,16 +291,5 @@ impl<R: Region> TableWriter<R> {
         let value = slot.with_offset(self.reader.region().load(word), Unit::NONE);
         self.stage.store(word, value);
         Ok(())
-    }
-
-    /// The slot that points to an entry, where one does.
-    fn slot_of(&mut self, unit: Unit) -> Result<Option<Slot>, WriteError> {
-        if self.is_ordered() {
-            return self.lane_of(unit);
-        }
-        let hash = self.hash_of(unit)?;
-        let region = self.reader.region();
-        let chain = self.reader.layout().chain(region, self.root()?.bucket(hash))?;
-        Ok(chain.into_iter().flat_map(Slot::all).find(|slot| slot.entry(region) == unit))
     }
 }

@@ -9,83 +9,23 @@
 //! abandoned commit leaves the list whole); a push stores the link of the last block, which means nothing until the queue's
 //! word says that the list goes on. So freeing needs no memory, and a table that is full can be emptied (R15).
 
-use std::sync::atomic::Ordering;
-
 use super::bucket::View;
-use super::class::{CLASSES, Class, SPAN_BYTES, SPAN_UNITS, UNIT_BYTES, Unit};
+use super::class::{Class, SPAN_BYTES, SPAN_UNITS, UNIT_BYTES, Unit};
 use super::entry::LINK_WORD;
 use super::error::WriteError;
 use super::layout::{
-    ALLOCATED, BLOCKS, Counts, FREE_SPANS, Fresh, HEADER_WORDS, HORIZON, LOG_PRESENT, MAX_BYTES,
-    MOST_BUCKETS, NEXT_SPAN, Queue, REMOVED, RING_PRESENT, fresh_word, queue_word,
+    ALLOCATED, BLOCKS, Counts, FREE_SPANS, Fresh, HEADER_WORDS, LOG_PRESENT, MAX_BYTES, MOST_BUCKETS,
+    NEXT_SPAN, Queue, RING_PRESENT, fresh_word, queue_word,
 };
 use super::spans::Span;
 use super::writer::TableWriter;
 use crate::region::Region;
-use crate::sync::fence;
 
 /// Bytes of a main bucket.
 const BUCKET_BYTES: u64 = super::bucket::BUCKET_WORDS * 8;
 
 /// So many spans are looked at for a row of free ones.
 const SPANS_LOOKED_AT: u64 = 2048;
-
-/// What the owner knows about the queues beyond their words: how far each may be emptied. Forgotten at each abort and
-/// at each takeover, and learned again at the next batch.
-#[derive(Debug)]
-pub(super) struct Space {
-    /// The last block of each queue that may be reused: the horizon has passed the commits that freed it and those
-    /// before it.
-    ready: [Unit; CLASSES],
-    /// The last removed entry whose slot may be emptied.
-    pub(super) removed_ready: Unit,
-    /// Classes whose queues grew since the last batch, a bit each.
-    grown: [u64; CLASSES.div_ceil(64)],
-    /// Whether something waits for the horizon.
-    waiting: bool,
-    /// Whether `ready` is known.
-    known: bool,
-    /// The horizon as it was stored last.
-    horizon: u64,
-    /// Units that the commit that is being prepared takes, less those that it frees.
-    allocated: i64,
-    /// No span before this one is free, as far as this owner has looked.
-    free_span_from: u64,
-}
-
-impl Space {
-    pub(super) fn unknown(horizon: u64) -> Self {
-        Self {
-            ready: [Unit::NONE; CLASSES],
-            removed_ready: Unit::NONE,
-            grown: [u64::MAX; CLASSES.div_ceil(64)],
-            waiting: true,
-            known: false,
-            horizon,
-            allocated: 0,
-            free_span_from: 1,
-        }
-    }
-
-    /// Forgets what is ready, as an abandoned commit may have taken some of it.
-    pub(super) fn forget(&mut self) {
-        *self = Self::unknown(self.horizon);
-    }
-
-    #[inline]
-    pub(super) fn forget_allocated(&mut self) {
-        self.allocated = 0;
-    }
-
-    /// The horizon as it was stored last.
-    pub(super) fn horizon(&self) -> u64 {
-        self.horizon
-    }
-
-    pub(super) fn wait(&mut self) {
-        self.waiting = true;
-    }
-}
 
 /// Memory in use, in bytes: the header, the log and the index at their longest, the change ring once it was used, the
 /// spans given to classes with their table. What was needed once stays, and counts, until it is given back to the host.
@@ -138,11 +78,11 @@ impl<R: Region> TableWriter<R> {
         } else {
             Queue { first: self.link_of(block), last: queue.last }
         };
+        self.stage.store_header(word, rest.to_word());
         if block == ready {
-            self.space.ready[class.index()] = Unit::NONE;
+            self.space.take_last(class.index());
             self.space.waiting |= !rest.is_empty();
         }
-        self.stage.store_header(word, rest.to_word());
         Ok(Some(block))
     }
 
@@ -297,14 +237,9 @@ impl<R: Region> TableWriter<R> {
         self.push(queue_word(class), block);
     }
 
-    /// Puts an entry that this commit removes at the end of the removed ones.
-    pub(super) fn push_removed(&mut self, block: Unit) {
-        self.space.wait();
-        self.push(REMOVED, block);
-    }
-
+    /// Puts a block at the end of a queue.
     #[inline]
-    fn push(&mut self, word: u64, block: Unit) {
+    pub(super) fn push(&mut self, word: u64, block: Unit) {
         let queue = Queue::from_word(self.stage.header(self.reader.region(), word));
         let longer = if queue.is_empty() {
             Queue { first: block, last: block }
@@ -322,7 +257,7 @@ impl<R: Region> TableWriter<R> {
     }
 
     #[inline]
-    fn set_link(&self, block: Unit, next: Unit) {
+    pub(super) fn set_link(&self, block: Unit, next: Unit) {
         let word = self.reader.layout().block(block) + LINK_WORD;
         let rest = self.reader.region().load(word) & 0xffff_ffff;
         self.reader.region().store(word, rest | u64::from(next.0) << 32);
@@ -334,45 +269,6 @@ impl<R: Region> TableWriter<R> {
             return Ok(());
         }
         Err(WriteError::Corrupt(format!("a free block of {} units at unit {}", class.units(), block.0)))
-    }
-
-    /// Moves the horizon when enough commits wait for it. Only between commits.
-    #[inline]
-    pub(super) fn move_horizon_if_due(&mut self) {
-        if self.space.waiting && self.version.saturating_sub(self.space.horizon) >= self.batch_commits {
-            self.move_horizon();
-        }
-    }
-
-    /// Whether moving the horizon could make anything reusable.
-    pub(super) fn horizon_lags(&self) -> bool {
-        !self.space.known || self.space.horizon < self.version
-    }
-
-    /// REUSE: lets everything that was freed up to now be overwritten.
-    ///
-    /// The horizon is stored before any of it is (R7), and the fence keeps the loads of the pins, which will follow it here,
-    /// from moving before that store (R11). A reader that loaded the horizon before this store, and still reads what
-    /// is overwritten after it, sees the new horizon at its second look.
-    pub(super) fn move_horizon(&mut self) {
-        let region = self.reader.region();
-        region.store(HORIZON, self.version);
-        fence(Ordering::SeqCst);
-        self.space.horizon = self.version;
-        self.space.waiting = false;
-        self.space.known = true;
-        self.space.removed_ready = Queue::from_word(region.load(REMOVED)).last;
-        for (number, grown) in self.space.grown.iter_mut().enumerate() {
-            let mut grown = std::mem::take(grown);
-            while grown != 0 {
-                let index = number * 64 + grown.trailing_zeros() as usize;
-                grown &= grown - 1;
-                if let Some(class) = Class::from_index(index) {
-                    self.space.ready[index] = Queue::from_word(region.load(queue_word(class))).last;
-                }
-            }
-        }
-        self.consider_compaction();
     }
 
     /// Entries and slots, as the commit that is being prepared will leave them.

@@ -9,6 +9,7 @@
 
 use super::class::{Class, SPAN_UNITS, Unit};
 use super::layout::Layout;
+use crate::region::Region;
 
 /// One word of the span table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,13 @@ pub(super) fn span_of(unit: Unit) -> u64 {
 }
 
 impl Layout {
+    /// The class of the run that a block is in, where there is one.
+    pub(super) fn class_of<R: Region>(&self, region: &R, unit: Unit) -> Option<Class> {
+        let span = span_of(unit);
+        let word = (span < self.arena_spans()).then(|| region.load(self.span_word(span)))?;
+        Some(Span::from_word(word)?.class)
+    }
+
     /// The word of a span.
     #[inline]
     pub(super) fn span_word(&self, span: u64) -> u64 {

@@ -10,8 +10,10 @@ use super::error::OpenError;
 use super::index::{MAX_CHAIN, Nonsense};
 use super::layout::{
     ALLOCATED, APPLIED, BEQUEST, BLOCKS, COMMITTED, COUNTS, Counts, DRAINING, FREE_SPANS, Fresh, HORIZON,
-    Layout, MERGED_AT, MOST_BUCKETS, NEXT_SPAN, Queue, REMOVED, SCHEMA, fresh_word, queue_word,
+    Layout, MERGED_AT, MOST_BUCKETS, MOST_PINS, NEXT_SPAN, Queue, RECALLED, RETIRED, SCHEMA, fresh_word,
+    held_size_word, held_word, queue_word,
 };
+use super::pin::{HeldSize, pins};
 use super::root::Root;
 use super::spans::Span;
 use super::writer::check_versions;
@@ -25,8 +27,12 @@ pub struct VerifyReport {
     pub version: u64,
     /// Number of entries.
     pub entries: u64,
-    /// Removed entries that wait for their slots to be emptied.
-    pub removed: u64,
+    /// Entries that were removed or overwritten, and wait to be looked at.
+    pub retired: u64,
+    /// Those that pins hold back.
+    pub held: u64,
+    /// Freed blocks that wait to be looked at once more, for pins that came since.
+    pub recalled: u64,
     /// Buckets of the hash index.
     pub buckets: u64,
     /// Overflow buckets.
@@ -50,13 +56,14 @@ pub(super) enum Use {
     Unseen = 0,
     Entry,
     Removed,
-    RemovedSeen,
-    Superseded,
+    RetiredRemoved,
+    Retired,
     Overflow,
     Node,
     Separator,
     Bequest,
     Schema,
+    Recalled,
     Free,
 }
 
@@ -72,8 +79,9 @@ pub fn verify<R: Region>(region: &R) -> Result<VerifyReport, OpenError> {
     check.runs()?;
     check.index()?;
     check.behind_words()?;
-    check.removed()?;
+    check.retired()?;
     check.free()?;
+    check.versions()?;
     check.nothing_is_lost()?;
     changes::check(region, &layout, check.applied).map_err(|what| wrong(format!("10: {what}")))?;
     check.counts()?;
@@ -232,7 +240,7 @@ impl<'a, R: Region> Check<'a, R> {
             return Err(wrong(format!("7: the block at unit {} is both {seen:?} and {used:?}", unit.0)));
         }
         *seen = used;
-        if used != Use::Free {
+        if !matches!(used, Use::Free | Use::Recalled) {
             self.counted.allocated += class.units();
         }
         Ok(())
@@ -366,33 +374,90 @@ impl<'a, R: Region> Check<'a, R> {
         Ok(())
     }
 
-    /// 8: the removed ones.
-    fn removed(&mut self) -> Result<(), OpenError> {
-        let mut removed_before = 1;
-        self.each_of(Queue::from_word(self.region.load(REMOVED)), |check, unit| {
-            let (_, entry, class) = check.entry(unit)?;
-            if entry.removed_at < removed_before || entry.removed_at > check.applied {
-                return Err(wrong("8: the removed entries are not in order"));
-            }
-            removed_before = entry.removed_at;
-            check.report.removed += 1;
-            match check.uses.get_mut(unit.0 as usize) {
-                Some(seen @ Use::Removed) => {
-                    *seen = Use::RemovedSeen;
-                    Ok(())
-                }
-                _ => check.note(unit, class, Use::Superseded),
-            }
+    /// 8: the retired ones, and those that are held.
+    fn retired(&mut self) -> Result<(), OpenError> {
+        self.each_of(Queue::from_word(self.region.load(RETIRED)), |check, unit| {
+            check.report.retired += 1;
+            check.note_retired(unit).map(drop)
         })?;
-        match self.uses.iter().position(|seen| *seen == Use::Removed) {
-            Some(unit) => {
-                Err(wrong(format!("8: the removed entry at unit {unit} is not among the removed ones")))
+        for slot in 0..MOST_PINS {
+            let mut size = HeldSize::default();
+            self.each_of(Queue::from_word(self.region.load(held_word(slot))), |check, unit| {
+                check.report.held += 1;
+                size = size.and(check.note_retired(unit)?);
+                Ok(())
+            })?;
+            let counted = HeldSize::from_word(self.region.load(held_size_word(slot)));
+            if counted != size {
+                return Err(wrong(format!("8: {counted:?} are held for pin {slot}, and there are {size:?}")));
             }
+        }
+        match self.uses.iter().position(|seen| *seen == Use::Removed) {
+            Some(unit) => Err(wrong(format!("8: the removed entry at unit {unit} is not retired"))),
             None => Ok(()),
         }
     }
 
+    fn note_retired(&mut self, unit: Unit) -> Result<Class, OpenError> {
+        let class = self.layout.class_of(self.region, unit);
+        let class = class.ok_or_else(|| wrong(format!("8: a retired block at unit {}", unit.0)))?;
+        match self.uses.get_mut(unit.0 as usize) {
+            Some(seen @ Use::Removed) => *seen = Use::RetiredRemoved,
+            _ => self.note(unit, class, Use::Retired)?,
+        }
+        Ok(class)
+    }
+
+    /// 12: whatever a reader with a pin comes by on its way to older entries is still there.
+    fn versions(&mut self) -> Result<(), OpenError> {
+        let Some(oldest) = pins(self.region).iter().map(|pin| pin.version()).min() else { return Ok(()) };
+        let bequest = Unit(self.region.load(BEQUEST) as u32);
+        if !bequest.is_none() {
+            self.versions_behind(bequest, oldest)?;
+        }
+        for unit in 0..self.uses.len() {
+            if matches!(self.uses[unit], Use::Entry | Use::RetiredRemoved) {
+                self.versions_behind(Unit(unit as u32), oldest)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn versions_behind(&mut self, newest: Unit, oldest: u64) -> Result<(), OpenError> {
+        let (mut unit, mut block, mut entry) = (newest, 0, None::<Entry>);
+        let key = |check: &Self, block: u64, entry: &Entry| {
+            let mut key = Vec::new();
+            check.region.copy_out(entry.key_at(block), entry.key_bytes, &mut key).then_some(key)
+        };
+        loop {
+            let (older_block, older, _) = self.entry(unit)?;
+            if let Some(newer) = entry {
+                let used = self.uses.get(unit.0 as usize);
+                if !matches!(used, Some(Use::Retired | Use::Recalled | Use::Free))
+                    || older.is_unlinked()
+                    || older.begin >= newer.begin
+                    || key(self, block, &newer) != key(self, older_block, &older)
+                {
+                    return Err(wrong(format!(
+                        "12: the entry at unit {} has {older:?} at unit {} before it, {used:?}",
+                        newest.0, unit.0
+                    )));
+                }
+            }
+            if older.begin <= oldest || older.previous.is_none() {
+                return Ok(());
+            }
+            (unit, block, entry) = (older.previous, older_block, Some(older));
+        }
+    }
+
     fn free(&mut self) -> Result<(), OpenError> {
+        self.each_of(Queue::from_word(self.region.load(RECALLED)), |check, unit| {
+            check.report.recalled += 1;
+            let class = check.layout.class_of(check.region, unit);
+            let class = class.ok_or_else(|| wrong(format!("7: a recalled block at unit {}", unit.0)))?;
+            check.note(unit, class, Use::Recalled)
+        })?;
         for class in Class::all() {
             self.each_of(Queue::from_word(self.region.load(queue_word(class))), |check, unit| {
                 check.report.free_blocks += 1;

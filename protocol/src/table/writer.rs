@@ -17,6 +17,7 @@ use super::entry::{
     self, Attributes, Entry, LINK_WORD, MAX_KEY_BYTES, MAX_VALUE_BYTES, MAX_VERSION, NewEntry, NodeKind,
 };
 use super::error::{OpenError, WriteError};
+use super::horizon::Space;
 use super::index::{Found, MAX_CHAIN, Nonsense};
 use super::layout::{
     APPLIED, BEQUEST, COMMITTED, Counts, DRAINING, EPOCH, HORIZON, LOG_PRESENT, LOG_STEP_WORDS,
@@ -27,7 +28,6 @@ use super::reader::TableReader;
 use super::reclaim::SWEEPS_WHEN_SHORT;
 use super::recovery::recover;
 use super::root::Root;
-use super::space::Space;
 use super::stage::{self, Stage};
 use super::transaction::{Draft, Transaction};
 use crate::region::Region;
@@ -227,7 +227,6 @@ impl<R: Region> TableWriter<R> {
                     return Ok((done, version));
                 }
                 Err(error) => {
-                    // Asked before the stage is abandoned, which forgets it.
                     let lags = self.horizon_lags();
                     self.abandon();
                     let short = matches!(error, WriteError::TableFull { .. } | WriteError::OutOfMemory(_));
@@ -265,6 +264,7 @@ impl<R: Region> TableWriter<R> {
     #[cold]
     fn resume(&mut self) -> Result<(), WriteError> {
         self.abandon();
+        self.space.forget(self.reader.region().load(HORIZON));
         recover(self.reader.region()).map_err(|error| WriteError::Corrupt(error.to_string()))?;
         self.version = self.reader.region().load(APPLIED);
         self.recorder = Recorder::open(self.reader.region(), self.reader.layout())
@@ -285,7 +285,7 @@ impl<R: Region> TableWriter<R> {
     pub(super) fn abandon(&mut self) {
         self.stage.clear();
         self.allocates = false;
-        self.space.forget();
+        self.space.restore();
         self.recorder.abandon();
     }
 
@@ -313,6 +313,7 @@ impl<R: Region> TableWriter<R> {
         self.in_flight = false;
         self.version = version;
         self.recorder.committed(version);
+        self.space.settle();
         self.stage.clear();
         self.allocates = false;
         Ok(())
@@ -437,7 +438,7 @@ impl<R: Region> TableWriter<R> {
         let removed = entry::with_removed_at(self.reader.region().load(word), self.version + 1);
         self.stage.store_once(word, removed);
         self.record_removal(block);
-        self.push_removed(unit);
+        self.retire_removed(unit);
     }
 
     pub(super) fn prepare_bequest(&mut self, bequest: &[u8]) -> Result<(), WriteError> {
@@ -453,7 +454,8 @@ impl<R: Region> TableWriter<R> {
                 .and_then(|entry| entry.class())
                 .ok_or_else(|| WriteError::Corrupt("the bequest is no entry".into()))?;
             self.check_block(old, class)?;
-            self.free(old, class);
+            let begin = entry::begin_of(self.reader.region().load(self.reader.layout().block(old)));
+            self.retire(old, begin, class);
         }
         Ok(())
     }
@@ -465,7 +467,7 @@ impl<R: Region> TableWriter<R> {
             .class()
             .ok_or_else(|| WriteError::Corrupt("an entry of an impossible size".into()))?;
         self.check_block(found.unit, class)?;
-        self.free(found.unit, class);
+        self.retire(found.unit, found.entry.begin, class);
         Ok(())
     }
 

@@ -40,14 +40,6 @@ pub(in crate::table) struct Tending {
 }
 
 impl<R: Region> TableWriter<R> {
-    /// The lane that points to an entry, where one does.
-    pub(in crate::table) fn lane_of(&mut self, unit: Unit) -> Result<Option<Slot>, WriteError> {
-        self.read_key(unit)?;
-        let (region, layout) = (self.reader.region(), self.reader.layout());
-        let found = layout.find_ordered(region, region, &self.key_buffer)?;
-        Ok(found.filter(|found| found.unit == unit).map(|found| found.slot))
-    }
-
     /// Takes a lane's entry out of its leaf.
     pub(in crate::table) fn empty_lane(&mut self, slot: Slot) -> Result<(), WriteError> {
         let leaf = slot.bucket;

@@ -104,7 +104,7 @@ fn a_write_that_cannot_fit_gives_up() {
     }
     assert!(writer.version() - version <= 2 * count, "more commits than there was to reclaim");
     let report = table::verify(&region).unwrap();
-    assert_eq!((report.entries, report.removed), (0, 0));
+    assert_eq!((report.entries, report.retired), (0, 0));
 }
 
 /// A refused write costs about the same in a table of any size: it is not tried again where nothing could be reclaimed.

@@ -11,7 +11,7 @@ use crate::table::class::{SPAN_UNITS, Unit};
 use crate::table::entry::{HEADER_WORDS, MAX_VERSION};
 use crate::table::layout::{
     APPLIED, BEQUEST, COMMITTED, COUNTS, EPOCH, HORIZON, LOG_PRESENT, Layout, MERGED_AT, MOST_BUCKETS,
-    NEXT_SPAN, Queue, REMOVED, ROOT, queue_word,
+    NEXT_SPAN, Queue, RETIRED, ROOT, queue_word,
 };
 use crate::table::{self, MIN_BYTES, OpenError, TableReader, TableWriter};
 
@@ -116,7 +116,7 @@ fn no_word_of_the_header_is_believed() {
         ("a horizon ahead", &[(HORIZON, 1 << 40)]),
         ("a merge ahead", &[(MERGED_AT, u64::MAX)]),
         ("fewer buckets than there are", &[(MOST_BUCKETS, 0)]),
-        ("a removed one outside", &[(REMOVED, u64::MAX)]),
+        ("a removed one outside", &[(RETIRED, u64::MAX)]),
         ("a bequest outside", &[(BEQUEST, u64::MAX)]),
     ];
     for (name, words) in cases {
@@ -153,7 +153,7 @@ fn after_the_last_version_nothing_is_written() {
 fn queues_that_bite_their_tail_end() {
     let whole = image();
     let layout = Layout::read(&whole).unwrap();
-    let queues = std::iter::once(REMOVED).chain(crate::table::class::Class::all().map(queue_word));
+    let queues = std::iter::once(RETIRED).chain(crate::table::class::Class::all().map(queue_word));
     let mut tried = 0;
     for word in queues {
         let queue = Queue::from_word(whole.load(word));
@@ -224,7 +224,7 @@ fn a_full_table_whose_removed_entries_never_end_refuses_a_write() {
     for number in 0..10 {
         assert!(count > 1000 && writer.remove(&key(number)).unwrap());
     }
-    let queue = Queue::from_word(region.load(REMOVED));
+    let queue = Queue::from_word(region.load(RETIRED));
     let link = writer.reader().layout().block(queue.first) + 2;
     region.store(link, region.load(link) & 0xffff_ffff | u64::from(queue.first.0) << 32);
 

@@ -9,6 +9,7 @@
 //! | `ordered`, `bags` | the ordered index does what a `BTreeMap` does, and bags what lists of values do |
 //! | `bulk` | many entries at once: clear, load, what is expired, a million writes in one commit |
 //! | `compaction` | memory comes back, to other classes and to the host |
+//! | `snapshots` | a pinned version stays as it was, and holds back what it must and no more |
 //! | `fencing` | who may write, and who goes on after a panic |
 //! | `full` | at the limit |
 //! | `large` | the largest and the smallest, and reads that take longer than the horizon rests |
@@ -35,5 +36,6 @@ mod ordered;
 #[cfg(loom)]
 mod orderings;
 mod pauses;
+mod snapshots;
 mod support;
 mod threads;

@@ -6,11 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::region::{HeapRegion, OutOfMemory, Region};
 use crate::table::layout::Layout;
-use crate::table::{self, TableOptions};
+use crate::table::{self, Kind, TableOptions};
 
 /// A new table, with no more addresses than it needs.
 pub(super) fn new_table(max_bytes: u64) -> Arc<HeapRegion> {
-    let options = TableOptions { reserve_bytes: max_bytes, ..TableOptions::set(max_bytes) };
+    new_table_of(Kind::Set, max_bytes)
+}
+
+/// The same of any kind.
+pub(super) fn new_table_of(kind: Kind, max_bytes: u64) -> Arc<HeapRegion> {
+    let options = TableOptions { reserve_bytes: max_bytes, ..TableOptions::new(kind, max_bytes) };
     let region = Arc::new(HeapRegion::new(options.segment_bytes() / 8));
     table::create(&region, &options).unwrap();
     region

@@ -1,0 +1,207 @@
+//! Snapshots, against a model that keeps every pinned version whole; and what pins cost.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::support::{effort, new_table_of};
+use crate::region::{HeapRegion, Region};
+use crate::table::layout::MOST_PINS;
+use crate::table::{self, Kind, Pin, PinError, ReadError, TableReader, TableWriter, WriteError};
+
+/// What a table holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Content {
+    entries: HashMap<Vec<u8>, Vec<u8>>,
+    bequest: Option<Vec<u8>>,
+}
+
+/// A table, what it holds, and what it held at each version that is pinned.
+struct Scene {
+    region: Arc<HeapRegion>,
+    writer: TableWriter<Arc<HeapRegion>>,
+    reader: TableReader<Arc<HeapRegion>>,
+    batch_commits: u64,
+    now: Content,
+    pinned: Vec<(Pin, Content)>,
+}
+
+const KEYS: usize = 24;
+
+fn key(number: usize) -> Vec<u8> {
+    // One is empty, one is long.
+    match number {
+        0 => Vec::new(),
+        1 => vec![9; 300],
+        _ => vec![number as u8; 1 + number % 5],
+    }
+}
+
+impl Scene {
+    fn new(kind: Kind, batch_commits: u64) -> Self {
+        let region = new_table_of(kind, 1 << 20);
+        let reader = TableReader::open(region.clone()).unwrap();
+        let writer = TableWriter::open(region.clone(), 0).unwrap();
+        let mut scene =
+            Self { region, writer, reader, batch_commits, now: Content::default(), pinned: Vec::new() };
+        scene.hand_over();
+        scene
+    }
+
+    fn hand_over(&mut self) {
+        self.writer = TableWriter::open(self.region.clone(), 0).unwrap();
+        self.writer.batch_commits = self.batch_commits;
+    }
+
+    fn write(&mut self, writes: &[(usize, Option<Vec<u8>>)], bequest: Option<Vec<u8>>) {
+        let mut after = self.now.clone();
+        let mut transaction = self.writer.transaction();
+        for (number, value) in writes {
+            match value {
+                Some(value) => {
+                    transaction.insert(&key(*number), value).unwrap();
+                    after.entries.insert(key(*number), value.clone());
+                }
+                None => {
+                    transaction.remove(&key(*number)).unwrap();
+                    after.entries.remove(&key(*number));
+                }
+            }
+        }
+        if let Some(bequest) = bequest {
+            transaction.bequeath(&bequest).unwrap();
+            after.bequest = Some(bequest);
+        }
+        match transaction.commit() {
+            Ok(_) => self.now = after,
+            Err(WriteError::TableFull { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn pin(&mut self) {
+        match table::pin(&self.region) {
+            Ok(pin) => {
+                assert_eq!(pin.version(), self.writer.version());
+                self.pinned.push((pin, self.now.clone()));
+            }
+            Err(error) => assert!(error == PinError::TooMany && self.pinned.len() as u64 == MOST_PINS),
+        }
+    }
+
+    fn unpin(&mut self, number: usize) {
+        if !self.pinned.is_empty() {
+            let (pin, _) = self.pinned.swap_remove(number % self.pinned.len());
+            table::unpin(&self.region, pin);
+            assert_eq!(self.reader.snapshot(pin).get(&key(1)), Err(ReadError::SnapshotExpired));
+        }
+    }
+
+    /// Each pinned version is as it was, and the table is whole.
+    fn check(&self) {
+        for (pin, content) in &self.pinned {
+            check_snapshot(&self.reader, *pin, content);
+        }
+        let report = table::verify(&self.region).unwrap();
+        let held = self.reader.held();
+        assert_eq!(held.pins, self.pinned.len() as u64);
+        assert_eq!(held.oldest, self.pinned.iter().map(|(pin, _)| pin.version()).min());
+        assert_eq!((report.held, report.entries), (held.entries, self.now.entries.len() as u64));
+    }
+}
+
+fn check_snapshot<R: Region>(reader: &TableReader<R>, pin: Pin, content: &Content) {
+    let snapshot = reader.snapshot(pin);
+    for number in 0..KEYS {
+        let (found, was) = (snapshot.get(&key(number)).unwrap(), content.entries.get(&key(number)));
+        assert_eq!(found.as_ref(), was, "key {number} as of {}", pin.version());
+        assert_eq!(snapshot.contains(&key(number)).unwrap(), was.is_some());
+    }
+    assert_eq!(snapshot.bequest().unwrap(), content.bequest);
+    assert_eq!(snapshot.len().unwrap(), content.entries.len() as u64);
+    let mut scanned = HashMap::new();
+    snapshot
+        .scan(&mut |key, value| {
+            assert!(scanned.insert(key.to_vec(), value.to_vec()).is_none(), "visited twice");
+            true
+        })
+        .unwrap();
+    assert_eq!(scanned, content.entries);
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Write(Vec<(usize, Option<usize>)>, Option<usize>),
+    /// Overwrites one key so often.
+    Hammer(usize, usize),
+    Pin,
+    Unpin(usize),
+    Handoff,
+    /// What does not fit is prepared, and abandoned.
+    Refused,
+}
+
+fn ops() -> impl Strategy<Value = Op> {
+    let length = prop_oneof![8 => 0..80_usize, 1 => 0..5000_usize];
+    let write = (0..KEYS, prop::option::weighted(0.7, length.clone()));
+    let bequest = prop::option::weighted(0.2, length);
+    prop_oneof![
+        20 => (prop::collection::vec(write, 1..4), bequest).prop_map(|(writes, bequest)| Op::Write(writes, bequest)),
+        3 => (0..KEYS, 1..60_usize).prop_map(|(key, times)| Op::Hammer(key, times)),
+        4 => Just(Op::Pin),
+        4 => any::<usize>().prop_map(Op::Unpin),
+        1 => Just(Op::Handoff),
+        1 => Just(Op::Refused),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64 * effort() as u32))]
+
+    #[test]
+    fn a_pinned_version_stays_as_it_was(
+        ops in prop::collection::vec(ops(), 1..250),
+        batch_commits in prop_oneof![Just(1), Just(3), Just(64)],
+        kind in prop_oneof![Just(Kind::Set), Just(Kind::OrderedSet)],
+    ) {
+        let mut scene = Scene::new(kind, batch_commits);
+        for (salt, op) in ops.into_iter().enumerate() {
+            let value = |length: usize| (0..length).map(|byte| (byte * 31 + salt) as u8).collect::<Vec<u8>>();
+            match op {
+                Op::Write(writes, bequest) => {
+                    let writes: Vec<_> = writes.into_iter().map(|(key, length)| (key, length.map(value))).collect();
+                    scene.write(&writes, bequest.map(value));
+                }
+                Op::Hammer(key, times) => {
+                    for time in 0..times {
+                        scene.write(&[(key, Some(vec![time as u8; 1 + time % 60]))], None);
+                    }
+                }
+                Op::Pin => scene.pin(),
+                Op::Unpin(number) => scene.unpin(number),
+                Op::Handoff => scene.hand_over(),
+                Op::Refused => {
+                    let large = vec![1; 1 << 20];
+                    let writes = (0..6).map(|number| (number, Some(vec![2; 50]))).chain([(7, Some(large))]);
+                    scene.write(&writes.collect::<Vec<_>>(), None);
+                }
+            }
+            if salt % 8 == 0 {
+                scene.check();
+            }
+        }
+        scene.check();
+        while !scene.pinned.is_empty() {
+            scene.unpin(0);
+        }
+        for _ in 0..3 {
+            scene.write(&[(3, Some(vec![1]))], None);
+            scene.writer.move_horizon();
+            while scene.writer.make_room(usize::MAX).unwrap() > 0 {}
+        }
+        scene.check();
+        let report = table::verify(&scene.region).unwrap();
+        prop_assert_eq!((report.retired, report.held), (0, 0), "nothing is held for nobody");
+    }
+}
