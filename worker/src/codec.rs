@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::key;
+use crate::schema::ValueSchema;
 
 /// A type whose values can be keys of a table.
 ///
@@ -40,6 +41,9 @@ pub trait Value {
     /// What reading a value gives.
     type Owned: Borrow<Self>;
 
+    /// Which tables the type fits; for a type with a name and a version see [`Versioned`](crate::Versioned).
+    const SCHEMA: ValueSchema = ValueSchema::Unnamed;
+
     /// Appends the bytes of the value to `bytes`.
     ///
     /// # Errors
@@ -51,6 +55,15 @@ pub trait Value {
     /// # Errors
     /// [`CodecError`] where the bytes are no value of this type.
     fn decode_value(bytes: &[u8]) -> Result<Self::Owned, CodecError>;
+
+    /// The value that bytes of another version of its schema stand for; `None` where that version is not known.
+    ///
+    /// # Errors
+    /// [`CodecError`] where the bytes are not of that version.
+    fn decode_other(version: u32, bytes: &[u8]) -> Result<Option<Self::Owned>, CodecError> {
+        let _ = (version, bytes);
+        Ok(None)
+    }
 }
 
 /// A key or value could not be turned into bytes, or back.
@@ -111,7 +124,7 @@ impl<T: Serialize + DeserializeOwned> Value for T {
 
 /// Bytes are their own encoding; text is its UTF-8.
 macro_rules! verbatim {
-    ($borrowed:ty => $owned:ty, $from_bytes:expr) => {
+    ($borrowed:ty => $owned:ty, $schema:expr, $from_bytes:expr) => {
         impl Key for $borrowed {
             type Owned = $owned;
 
@@ -129,6 +142,7 @@ macro_rules! verbatim {
 
         impl Value for $borrowed {
             type Owned = $owned;
+            const SCHEMA: ValueSchema = $schema;
 
             #[inline]
             fn encode_value(&self, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -144,8 +158,8 @@ macro_rules! verbatim {
     };
 }
 
-verbatim!([u8] => Vec<u8>, |bytes: &[u8]| Ok::<_, std::convert::Infallible>(bytes.to_vec()));
-verbatim!(str => String, |bytes: &[u8]| std::str::from_utf8(bytes).map(str::to_owned));
+verbatim!([u8] => Vec<u8>, ValueSchema::Bytes, |bytes: &[u8]| Ok::<_, std::convert::Infallible>(bytes.to_vec()));
+verbatim!(str => String, ValueSchema::Unnamed, |bytes: &[u8]| std::str::from_utf8(bytes).map(str::to_owned));
 
 /// Lets postcard write to the end of a buffer that its caller keeps, so that a write allocates nothing.
 struct Appended<'b>(&'b mut Vec<u8>);

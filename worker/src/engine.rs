@@ -7,11 +7,14 @@ use std::sync::Arc;
 
 use heirloom_protocol::region::HeapRegion;
 use heirloom_protocol::table::{
-    self, Attributes, Changes, Cursor, FollowError, OpenError, Order, Pin, ReadError, TableInfo, TableReader,
-    TableSnapshot, TableWriter, VerifyReport, Visit, WriteError,
+    self, Attributes, Change, Changes, Clock, Current, Cursor, FollowError, Modify, OpenError, Order, Pin,
+    ReadError, TableInfo, TableReader, TableSchema, TableSnapshot, TableWriter, VerifyReport, Visit,
+    WriteError,
 };
 
 use crate::host::{MapError, MappedRegion, Memory};
+use crate::reads::Reads;
+use crate::snapshot::SnapshotOf;
 
 /// Calls the same method on whichever memory the handle is over.
 macro_rules! on_either {
@@ -37,18 +40,8 @@ impl ReadHandle {
     }
 
     /// Reads a table on the heap.
-    pub(crate) fn heap(region: Arc<HeapRegion>) -> Result<Self, OpenError> {
-        TableReader::open(region).map(Self::Heap)
-    }
-
-    #[inline]
-    pub(crate) fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, ReadError> {
-        on_either!(self, table => table.get_into(key, value))
-    }
-
-    #[inline]
-    pub(crate) fn contains(&self, key: &[u8]) -> Result<bool, ReadError> {
-        on_either!(self, table => table.contains(key))
+    pub(crate) fn heap(region: Arc<HeapRegion>, clock: Clock) -> Result<Self, OpenError> {
+        Ok(Self::Heap(TableReader::open(region)?.with_clock(clock)))
     }
 
     /// Whether this is a forked child's copy, which has no words (rule H2).
@@ -72,28 +65,6 @@ impl ReadHandle {
     pub(crate) fn bequest(&self) -> Result<Option<Vec<u8>>, ReadError> {
         on_either!(self, table => table.bequest())
     }
-
-    pub(crate) fn scan(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ReadError> {
-        on_either!(self, table => table.scan(each))
-    }
-
-    pub(crate) fn scan_attributed(&self, each: &mut Visit<'_>) -> Result<(), ReadError> {
-        on_either!(self, table => table.scan_attributed(each))
-    }
-
-    pub(crate) fn range_attributed(
-        &self,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-        order: Order,
-        each: &mut Visit<'_>,
-    ) -> Result<(), ReadError> {
-        on_either!(self, table => table.range_attributed(from, to, order, each))
-    }
-
-    pub(crate) fn values(&self, key: &[u8], each: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), ReadError> {
-        on_either!(self, table => table.values(key, each))
-    }
 }
 
 impl ReadHandle {
@@ -103,6 +74,24 @@ impl ReadHandle {
             Self::Mapped(table) => SnapshotHandle::Mapped(table.snapshot(pin)),
             Self::Heap(table) => SnapshotHandle::Heap(table.snapshot(pin)),
         }
+    }
+
+    /// The same for a snapshot that was taken at that moment, in milliseconds of UNIX time.
+    pub(crate) fn snapshot_taken_at(&self, pin: Pin, taken_ms: u64) -> SnapshotHandle<'_> {
+        match self {
+            Self::Mapped(table) => SnapshotHandle::Mapped(table.snapshot_taken_at(pin, taken_ms)),
+            Self::Heap(table) => SnapshotHandle::Heap(table.snapshot_taken_at(pin, taken_ms)),
+        }
+    }
+
+    /// The time by the clock that deadlines are compared with, in milliseconds of UNIX time.
+    pub(crate) fn now_ms(&self) -> u64 {
+        on_either!(self, table => table.clock().now_ms())
+    }
+
+    #[inline]
+    pub(crate) fn schema(&self) -> Result<Option<&TableSchema>, ReadError> {
+        on_either!(self, table => table.schema())
     }
 
     /// The table as of now, for as long as that lasts without a pin.
@@ -152,16 +141,24 @@ pub(crate) enum SnapshotHandle<'r> {
 }
 
 impl SnapshotHandle<'_> {
+    pub(crate) fn len(&self) -> Result<u64, ReadError> {
+        on_either!(self, snapshot => snapshot.len())
+    }
+
+    pub(crate) fn bequest(&self) -> Result<Option<Vec<u8>>, ReadError> {
+        on_either!(self, snapshot => snapshot.bequest())
+    }
+
     pub(crate) fn version(&self) -> u64 {
         on_either!(self, snapshot => snapshot.version())
     }
 
-    pub(crate) fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, ReadError> {
-        on_either!(self, snapshot => snapshot.get_into(key, value))
+    pub(crate) fn read_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Attributes>, ReadError> {
+        on_either!(self, snapshot => snapshot.read_into(key, value))
     }
 
-    pub(crate) fn scan(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ReadError> {
-        on_either!(self, snapshot => snapshot.scan(each))
+    pub(crate) fn scan(&self, each: &mut Visit<'_>) -> Result<(), ReadError> {
+        on_either!(self, snapshot => snapshot.scan_attributed(each))
     }
 }
 
@@ -179,18 +176,8 @@ impl WriteHandle {
     }
 
     /// Takes up writing a table on the heap.
-    pub(crate) fn heap(region: Arc<HeapRegion>, epoch: u64) -> Result<Self, OpenError> {
-        TableWriter::open(region, epoch).map(Self::Heap)
-    }
-
-    #[inline]
-    pub(crate) fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, ReadError> {
-        on_either!(self, table => table.reader().get_into(key, value))
-    }
-
-    #[inline]
-    pub(crate) fn contains(&self, key: &[u8]) -> Result<bool, ReadError> {
-        on_either!(self, table => table.reader().contains(key))
+    pub(crate) fn heap(region: Arc<HeapRegion>, epoch: u64, clock: Clock) -> Result<Self, OpenError> {
+        Ok(Self::Heap(TableWriter::open(region, epoch)?.with_clock(clock)))
     }
 
     pub(crate) fn bequest(&self) -> Result<Option<Vec<u8>>, ReadError> {
@@ -234,6 +221,41 @@ impl WriteHandle {
         on_either!(self, table => table.remove(key))
     }
 
+    pub(crate) fn insert_expiring(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        deadline_ms: u64,
+    ) -> Result<bool, WriteError> {
+        on_either!(self, table => table.insert_expiring(key, value, deadline_ms))
+    }
+
+    pub(crate) fn remove_value(&mut self, key: &[u8], value: &[u8]) -> Result<u64, WriteError> {
+        on_either!(self, table => table.remove_value(key, value))
+    }
+
+    pub(crate) fn clear(&mut self) -> Result<u64, WriteError> {
+        on_either!(self, table => table.clear())
+    }
+
+    pub(crate) fn remove_expired(&mut self, limit: usize) -> Result<usize, WriteError> {
+        on_either!(self, table => table.remove_expired(limit))
+    }
+
+    #[inline]
+    pub(crate) fn schema(&self) -> Result<Option<&TableSchema>, ReadError> {
+        on_either!(self, table => table.reader().schema())
+    }
+
+    pub(crate) fn set_schema(&mut self, name: &str, version: u32) -> Result<TableSchema, WriteError> {
+        on_either!(self, table => table.set_schema(name, version))
+    }
+
+    /// The time by the clock that deadlines are compared with, in milliseconds of UNIX time.
+    pub(crate) fn now_ms(&self) -> u64 {
+        on_either!(self, table => table.reader().clock().now_ms())
+    }
+
     pub(crate) fn bequeath(&mut self, bequest: &[u8]) -> Result<(), WriteError> {
         on_either!(self, table => table.bequeath(bequest))
     }
@@ -262,8 +284,30 @@ pub(crate) enum TransactionHandle<'w> {
 
 impl TransactionHandle<'_> {
     #[inline]
-    pub(crate) fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, ReadError> {
-        on_either!(self, transaction => transaction.get_into(key, value))
+    pub(crate) fn read_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Attributes>, ReadError> {
+        on_either!(self, transaction => transaction.read_into(key, value))
+    }
+
+    pub(crate) fn insert_expiring(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        deadline_ms: u64,
+    ) -> Result<(), WriteError> {
+        on_either!(self, transaction => transaction.insert_expiring(key, value, deadline_ms))
+    }
+
+    pub(crate) fn remove_value(&mut self, key: &[u8], value: &[u8]) -> Result<u64, WriteError> {
+        on_either!(self, transaction => transaction.remove_value(key, value))
+    }
+
+    pub(crate) fn clear(&mut self) {
+        on_either!(self, transaction => transaction.clear());
+    }
+
+    /// The time by the clock that deadlines are compared with, in milliseconds of UNIX time.
+    pub(crate) fn now_ms(&self) -> u64 {
+        on_either!(self, transaction => transaction.now_ms())
     }
 
     #[inline]
@@ -285,3 +329,110 @@ impl TransactionHandle<'_> {
         on_either!(self, transaction => transaction.commit())
     }
 }
+
+/// Both of these look and write as what they are over does.
+macro_rules! modifies {
+    ($($handle:ty),*) => {$(
+        impl Modify for $handle {
+            #[inline]
+            fn modify<T>(
+                &mut self,
+                key: &[u8],
+                decide: impl FnOnce(Option<Current<'_>>, &mut Vec<u8>) -> (Change, T),
+            ) -> Result<T, WriteError> {
+                on_either!(self, inner => inner.modify(key, decide))
+            }
+        }
+    )*};
+}
+
+modifies!(WriteHandle, TransactionHandle<'_>);
+
+/// [`Reads`] for a handle over either memory: `$of` is what reads, `$table` the table itself.
+macro_rules! reads {
+    ($type:ty, $handle:ident: $variants:ident, $memory:expr, $inner:ident => $of:expr, $schema:expr, $inert:expr) => {
+        impl Reads for $type {
+            #[inline]
+            fn read_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Attributes>, ReadError> {
+                let $handle = self;
+                match $memory {
+                    $variants::Mapped($inner) => $of.read_into(key, value),
+                    $variants::Heap($inner) => $of.read_into(key, value),
+                }
+            }
+
+            #[inline]
+            fn contains(&self, key: &[u8]) -> Result<bool, ReadError> {
+                let $handle = self;
+                match $memory {
+                    $variants::Mapped($inner) => $of.contains(key),
+                    $variants::Heap($inner) => $of.contains(key),
+                }
+            }
+
+            fn scan(&self, each: &mut Visit<'_>) -> Result<(), ReadError> {
+                let $handle = self;
+                match $memory {
+                    $variants::Mapped($inner) => $of.scan_attributed(each),
+                    $variants::Heap($inner) => $of.scan_attributed(each),
+                }
+            }
+
+            fn range(
+                &self,
+                from: Bound<&[u8]>,
+                to: Bound<&[u8]>,
+                order: Order,
+                each: &mut Visit<'_>,
+            ) -> Result<(), ReadError> {
+                let $handle = self;
+                match $memory {
+                    $variants::Mapped($inner) => $of.range_attributed(from, to, order, each),
+                    $variants::Heap($inner) => $of.range_attributed(from, to, order, each),
+                }
+            }
+
+            fn values(
+                &self,
+                key: &[u8],
+                each: &mut dyn FnMut(&[u8], Attributes) -> bool,
+            ) -> Result<(), ReadError> {
+                let $handle = self;
+                match $memory {
+                    $variants::Mapped($inner) => $of.values_attributed(key, each),
+                    $variants::Heap($inner) => $of.values_attributed(key, each),
+                }
+            }
+
+            #[inline]
+            fn schema(&self) -> Result<Option<&TableSchema>, ReadError> {
+                let $handle = self;
+                $schema
+            }
+
+            #[inline]
+            fn is_inert(&self) -> bool {
+                let $handle = self;
+                $inert
+            }
+        }
+    };
+}
+
+reads!(ReadHandle, handle: ReadHandle, handle, table => table, handle.schema(), ReadHandle::is_inert(handle));
+reads!(
+    WriteHandle,
+    handle: WriteHandle,
+    handle,
+    table => table.reader(),
+    handle.schema(),
+    WriteHandle::is_inert(handle)
+);
+reads!(
+    SnapshotOf<'_>,
+    handle: SnapshotHandle,
+    &handle.snapshot,
+    snapshot => snapshot,
+    handle.segment.schema(),
+    handle.segment.is_inert()
+);

@@ -6,6 +6,7 @@ use std::ops::Bound;
 use heirloom_protocol::table::{Attributes, OpenError, Order, VerifyReport, Visit};
 
 use crate::reader::{ReadError, Reader};
+use crate::reads::Reads;
 use crate::writer::{WriteError, Writer};
 
 impl Reader<[u8], [u8]> {
@@ -15,9 +16,7 @@ impl Reader<[u8], [u8]> {
     /// # Errors
     /// [`ReadError`] where the table is corrupt.
     pub fn visit(&self, each: &mut Visit<'_>) -> Result<(), ReadError> {
-        let segment = self.source().segment();
-        let visited = segment.scan_attributed(each).map(|()| false);
-        ReadError::checked(self.table(), visited, || segment.is_inert()).map(drop)
+        self.reading(|table| table.bytes(|segment| segment.scan(each)))
     }
 
     /// The same for the entries whose keys lie between two bounds, in either order.
@@ -31,9 +30,7 @@ impl Reader<[u8], [u8]> {
         order: Order,
         each: &mut Visit<'_>,
     ) -> Result<(), ReadError> {
-        let segment = self.source().segment();
-        let visited = segment.range_attributed(from, to, order, each).map(|()| false);
-        ReadError::checked(self.table(), visited, || segment.is_inert()).map(drop)
+        self.reading(|table| table.bytes(|segment| segment.range(from, to, order, each)))
     }
 
     /// Calls `each` with each value of a key until it says false: several only in the bags.
@@ -41,9 +38,7 @@ impl Reader<[u8], [u8]> {
     /// # Errors
     /// [`ReadError`] where the table is corrupt.
     pub fn visit_values(&self, key: &[u8], each: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), ReadError> {
-        let segment = self.source().segment();
-        let visited = segment.values(key, each).map(|()| false);
-        ReadError::checked(self.table(), visited, || segment.is_inert()).map(drop)
+        self.reading(|table| table.bytes(|segment| segment.values(key, &mut |value, _| each(value))))
     }
 
     /// The bytes of the bequest that the next owner will find, if there is one.

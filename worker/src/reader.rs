@@ -3,14 +3,15 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::sync::Arc;
 
-use heirloom_protocol::table::{self, TableInfo};
+use heirloom_protocol::table::{self, Order, TableInfo};
 
 use crate::client::Source;
 use crate::codec::{CodecError, Key, Value};
-use crate::scratch::with_scratch;
+use crate::engine::ReadHandle;
+use crate::reads::{Typed, typed_reads};
 
 /// Reads a table in the memory that its owner writes.
 ///
@@ -43,107 +44,13 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Reader<K, V> {
         &self.source
     }
 
-    /// The value of a key.
-    ///
-    /// # Errors
-    /// [`ReadError`] where the table is corrupt or the bytes are no `V`.
     #[inline]
-    pub fn get<Q>(&self, key: &Q) -> Result<Option<V::Owned>, ReadError>
-    where
-        K: Borrow<Q>,
-        Q: Key + ?Sized,
-    {
-        let table = self.table();
-        with_scratch(|scratch| {
-            key.encode_key(&mut scratch.key).map_err(|error| ReadError::codec(table, error))?;
-            let segment = self.source.segment();
-            let found = segment.get_into(&scratch.key, &mut scratch.value);
-            if !ReadError::checked(table, found, || segment.is_inert())? {
-                return Ok(None);
-            }
-            V::decode_value(&scratch.value).map(Some).map_err(|error| ReadError::codec(table, error))
-        })
-    }
-
-    /// Appends the value's bytes, as they are in the table, to `bytes`; false where the key is not there.
-    ///
-    /// # Errors
-    /// [`ReadError`] where the table is corrupt.
-    #[inline]
-    pub fn get_bytes<Q>(&self, key: &Q, bytes: &mut Vec<u8>) -> Result<bool, ReadError>
-    where
-        K: Borrow<Q>,
-        Q: Key + ?Sized,
-    {
-        let table = self.table();
-        with_scratch(|scratch| {
-            key.encode_key(&mut scratch.key).map_err(|error| ReadError::codec(table, error))?;
-            let segment = self.source.segment();
-            let found = segment.get_into(&scratch.key, bytes);
-            ReadError::checked(table, found, || segment.is_inert())
-        })
-    }
-
-    /// Whether the table has the key.
-    ///
-    /// # Errors
-    /// [`ReadError`] where the table is corrupt.
-    pub fn contains<Q>(&self, key: &Q) -> Result<bool, ReadError>
-    where
-        K: Borrow<Q>,
-        Q: Key + ?Sized,
-    {
-        let table = self.table();
-        with_scratch(|scratch| {
-            key.encode_key(&mut scratch.key).map_err(|error| ReadError::codec(table, error))?;
-            let segment = self.source.segment();
-            ReadError::checked(table, segment.contains(&scratch.key), || segment.is_inert())
-        })
-    }
-
-    /// Calls `each` with every entry, in no order, until it breaks; what it broke with.
-    ///
-    /// An entry that stands throughout is visited exactly once; one that is written meanwhile is visited as it was
-    /// before or as it is after.
-    ///
-    /// # Errors
-    /// [`ReadError`] where the table is corrupt or an entry is no `(K, V)`.
-    pub fn scan<B>(
-        &self,
-        mut each: impl FnMut(K::Owned, V::Owned) -> ControlFlow<B>,
-    ) -> Result<Option<B>, ReadError> {
-        let mut undecoded = None;
-        let mut broken = None;
+    pub(crate) fn reading<T>(&self, read: impl FnOnce(Typed<'_, ReadHandle, K, V>) -> T) -> T {
         let segment = self.source.segment();
-        let scanned = segment.scan(&mut |key, value| {
-            match K::decode_key(key).and_then(|key| Ok((key, V::decode_value(value)?))) {
-                Ok((key, value)) => match each(key, value) {
-                    ControlFlow::Continue(()) => return true,
-                    ControlFlow::Break(with) => broken = Some(with),
-                },
-                Err(error) => undecoded = Some(error),
-            }
-            false
-        });
-        ReadError::checked(self.table(), scanned.map(|()| false), || segment.is_inert())?;
-        match undecoded {
-            Some(error) => Err(ReadError::codec(self.table(), error)),
-            None => Ok(broken),
-        }
+        read(Typed::new(self.source.table(), &**segment))
     }
 
-    /// All entries, in no order: [`scan`](Self::scan) into memory of one's own.
-    ///
-    /// # Errors
-    /// [`ReadError`] where the table is corrupt or an entry is no `(K, V)`.
-    pub fn entries(&self) -> Result<Vec<Entry<K, V>>, ReadError> {
-        let mut entries = Vec::new();
-        self.scan(|key, value| {
-            entries.push((key, value));
-            ControlFlow::<()>::Continue(())
-        })?;
-        Ok(entries)
-    }
+    typed_reads!();
 
     /// The number of entries.
     pub fn len(&self) -> u64 {
@@ -219,6 +126,28 @@ pub enum ReadError {
         /// What was found.
         reason: String,
     },
+    /// The value has a schema that this program does not know: a newer version, or another name.
+    #[error(
+        "table `{table}` has a value of {found}, which this program does not know: it needs a newer build, or the right type"
+    )]
+    SchemaChanged {
+        /// The table's id.
+        table: String,
+        /// Which schema it is.
+        found: String,
+    },
+    /// A `set` keeps its entries in no order.
+    #[error("table `{table}` is a set, which has no order: make it an ordered_set to read ranges of it")]
+    NotOrdered {
+        /// The table's id.
+        table: String,
+    },
+    /// The snapshot has grown older than the table allows, or the manager has died: take another.
+    #[error("the snapshot of table `{table}` has expired: take another")]
+    SnapshotExpired {
+        /// The table's id.
+        table: String,
+    },
     /// The mapping belongs to the parent process.
     #[error("table `{table}` was mapped by the parent of this forked child: connect again")]
     ForkedChild {
@@ -228,22 +157,6 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Before "it is not there", or an error, is answered: a forked child's copy has no words, and the engine makes of
-    /// that what it can (rule H2).
-    #[inline]
-    pub(crate) fn checked(
-        table: &str,
-        found: Result<bool, table::ReadError>,
-        is_inert: impl FnOnce() -> bool,
-    ) -> Result<bool, Self> {
-        match found {
-            Ok(true) => Ok(true),
-            _ if is_inert() => Err(Self::ForkedChild { table: table.to_owned() }),
-            Ok(false) => Ok(false),
-            Err(error) => Err(Self::from_engine(table, error)),
-        }
-    }
-
     #[cold]
     pub(crate) fn codec(table: &str, source: CodecError) -> Self {
         Self::Codec { table: table.to_owned(), source }
@@ -251,10 +164,12 @@ impl ReadError {
 
     #[cold]
     pub(crate) fn from_engine(table: &str, error: table::ReadError) -> Self {
-        let reason = match error {
-            table::ReadError::Corrupt(reason) => reason,
-            other => other.to_string(),
-        };
-        Self::Corrupt { table: table.to_owned(), reason }
+        let table = table.to_owned();
+        match error {
+            table::ReadError::Corrupt(reason) => Self::Corrupt { table, reason },
+            table::ReadError::NotOrdered => Self::NotOrdered { table },
+            table::ReadError::SnapshotExpired => Self::SnapshotExpired { table },
+            other => Self::Corrupt { table, reason: other.to_string() },
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use heirloom_protocol::message::TransferReason;
 use heirloom_protocol::region::HeapRegion;
-use heirloom_protocol::table::{self, MIN_BYTES, TableOptions};
+use heirloom_protocol::table::{self, Clock, Kind, MIN_BYTES, TableOptions};
 use serde::Serialize;
 
 use crate::client::Source;
@@ -28,13 +28,35 @@ impl Table {
     /// One value for each key, in no order; 1 MiB, unless said otherwise.
     #[must_use]
     pub fn set(id: &str) -> Self {
-        Self { id: id.to_owned(), options: TableOptions::set(1024 * 1024) }
+        Self::of(Kind::Set, id)
+    }
+
+    /// One value for each key, in the order of the keys.
+    #[must_use]
+    pub fn ordered_set(id: &str) -> Self {
+        Self::of(Kind::OrderedSet, id)
+    }
+
+    /// Several different values for each key.
+    #[must_use]
+    pub fn bag(id: &str) -> Self {
+        Self::of(Kind::Bag, id)
+    }
+
+    /// Several values for each key, equal ones too, in the order in which they were inserted.
+    #[must_use]
+    pub fn duplicate_bag(id: &str) -> Self {
+        Self::of(Kind::DuplicateBag, id)
+    }
+
+    fn of(kind: Kind, id: &str) -> Self {
+        Self { id: id.to_owned(), options: TableOptions::new(kind, 1024 * 1024) }
     }
 
     /// The table's limit, in bytes; the smallest table has 256 KiB.
     #[must_use]
     pub fn max_bytes(mut self, max_bytes: u64) -> Self {
-        self.options = TableOptions::set(max_bytes.max(MIN_BYTES));
+        self.options = TableOptions::new(self.options.kind, max_bytes.max(MIN_BYTES));
         self
     }
 }
@@ -70,6 +92,7 @@ pub struct Rehearsal {
     region: Arc<HeapRegion>,
     epoch: u64,
     gift: String,
+    clock: Clock,
 }
 
 impl Rehearsal {
@@ -82,7 +105,7 @@ impl Rehearsal {
         let Table { id, options } = table;
         let region = Arc::new(HeapRegion::new(options.segment_bytes() / 8));
         table::create(&region, &options).expect("the heap has room for the table");
-        Self { id, region, epoch: 0, gift: String::new() }
+        Self { id, region, epoch: 0, gift: String::new(), clock: Clock::default() }
     }
 
     /// Gift data for every transfer from now on.
@@ -92,6 +115,13 @@ impl Rehearsal {
     #[must_use]
     pub fn gift(mut self, gift: &impl Serialize) -> Self {
         self.gift = serde_json::to_string(gift).expect("gift data is JSON");
+        self
+    }
+
+    /// The clock that all handles from now on compare the deadlines of entries with.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
         self
     }
 
@@ -110,7 +140,7 @@ impl Rehearsal {
             reason: TransferReason::First,
             expires: Instant::now() + Duration::from_secs(3600),
         };
-        Transfer::rehearsed(offer, Arc::clone(&self.region))
+        Transfer::rehearsed(offer, Arc::clone(&self.region), self.clock.clone())
     }
 
     /// Reads the table.
@@ -119,7 +149,8 @@ impl Rehearsal {
     /// Where the table is corrupt.
     #[must_use]
     pub fn reader<K: Key + ?Sized, V: Value + ?Sized>(&self) -> Reader<K, V> {
-        let segment = ReadHandle::heap(Arc::clone(&self.region)).expect("a table of our own");
+        let segment =
+            ReadHandle::heap(Arc::clone(&self.region), self.clock.clone()).expect("a table of our own");
         Reader::new(Source::new(self.id.clone(), segment, None))
     }
 }

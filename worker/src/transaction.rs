@@ -3,11 +3,16 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
+
+use heirloom_protocol::table::{Change, Modify, Step, Swap, TableSchema};
 
 use crate::client::Ownership;
 use crate::codec::{Key, Value};
 use crate::engine::TransactionHandle;
+use crate::operations::{self, Counter, typed_operations};
 use crate::reader::ReadError;
+use crate::schema::decode;
 use crate::scratch::Scratch;
 use crate::writer::WriteError;
 
@@ -30,6 +35,7 @@ pub struct Transaction<'w, K: ?Sized, V: ?Sized> {
     engine: TransactionHandle<'w>,
     buffers: &'w mut Scratch,
     ownership: &'w Ownership,
+    schema: Option<&'w TableSchema>,
     /// Begun in a forked child (rule H2).
     inert: bool,
     types: PhantomData<fn(&K, &V)>,
@@ -40,9 +46,10 @@ impl<'w, K: Key + ?Sized, V: Value + ?Sized> Transaction<'w, K, V> {
         engine: TransactionHandle<'w>,
         buffers: &'w mut Scratch,
         ownership: &'w Ownership,
+        schema: Option<&'w TableSchema>,
         inert: bool,
     ) -> Self {
-        Self { engine, buffers, ownership, inert, types: PhantomData }
+        Self { engine, buffers, ownership, schema, inert, types: PhantomData }
     }
 
     /// The value of a key, with this transaction's own writes.
@@ -58,8 +65,9 @@ impl<'w, K: Key + ?Sized, V: Value + ?Sized> Transaction<'w, K, V> {
         let Scratch { key: encoded, value } = self.buffers.cleared();
         key.encode_key(encoded).map_err(|error| ReadError::codec(table, error))?;
         let found =
-            self.engine.get_into(encoded, value).map_err(|error| ReadError::from_engine(table, error))?;
-        found.then(|| V::decode_value(value)).transpose().map_err(|error| ReadError::codec(table, error))
+            self.engine.read_into(encoded, value).map_err(|error| ReadError::from_engine(table, error))?;
+        let decoded = found.map(|attributes| decode::<V>(|| Ok(self.schema), attributes, value)).transpose();
+        decoded.map_err(|error| ReadError::undecoded(table, error))
     }
 
     /// Inserts or overwrites.
@@ -91,31 +99,52 @@ impl<'w, K: Key + ?Sized, V: Value + ?Sized> Transaction<'w, K, V> {
         self.engine.remove(&buffers.key).map_err(|error| self.ownership.refused(error))
     }
 
-    /// Replaces a value by what `change` makes of it. `None` stands for "not there" both ways.
+    /// Inserts or overwrites, with a time to live: afterwards no reader sees the entry.
     ///
     /// # Errors
     /// [`WriteError`]; the transaction is then as it was before this call.
-    pub fn update<Q>(
-        &mut self,
-        key: &Q,
-        change: impl FnOnce(Option<V::Owned>) -> Option<V::Owned>,
-    ) -> Result<(), WriteError>
+    pub fn insert_with_ttl<Q>(&mut self, key: &Q, value: &V, ttl: Duration) -> Result<(), WriteError>
     where
         K: Borrow<Q>,
         Q: Key + ?Sized,
     {
-        let changed = change(self.get(key)?);
-        // The key is still there, encoded.
-        let Scratch { key, value: encoded } = &mut *self.buffers;
-        encoded.clear();
-        let done = match changed {
-            Some(value) => {
-                V::encode_value(value.borrow(), encoded).map_err(|error| self.ownership.codec(error))?;
-                self.engine.insert(key, encoded)
-            }
-            None => self.engine.remove(key),
-        };
-        done.map_err(|error| self.ownership.refused(error))
+        let deadline_ms = operations::deadline_ms(self.engine.now_ms(), ttl);
+        let (engine, buffers, ownership, _) = self.encoded(key)?;
+        value.encode_value(&mut buffers.value).map_err(|error| ownership.codec(error))?;
+        let done = engine.insert_expiring(&buffers.key, &buffers.value, deadline_ms);
+        done.map_err(|error| ownership.refused(error))
+    }
+
+    typed_operations!();
+
+    /// Removes all entries, those of this transaction too.
+    pub fn clear(&mut self) {
+        self.engine.clear();
+    }
+
+    /// Inserts or overwrites many entries.
+    ///
+    /// # Errors
+    /// [`WriteError`]; the transaction then has the entries before.
+    pub fn extend<Q, W>(&mut self, entries: impl IntoIterator<Item = (Q, W)>) -> Result<(), WriteError>
+    where
+        K: Borrow<Q>,
+        Q: Key,
+        W: Borrow<V>,
+    {
+        entries.into_iter().try_for_each(|(key, value)| self.insert(&key, value.borrow()))
+    }
+
+    /// The key's bytes in cleared buffers, beside what an operation needs.
+    #[inline]
+    fn encoded<Q: Key + ?Sized>(
+        &mut self,
+        key: &Q,
+    ) -> Result<(&mut TransactionHandle<'w>, &mut Scratch, &Ownership, Option<&TableSchema>), WriteError>
+    {
+        let buffers = self.buffers.cleared();
+        key.encode_key(&mut buffers.key).map_err(|error| self.ownership.codec(error))?;
+        Ok((&mut self.engine, buffers, self.ownership, self.schema))
     }
 
     /// Leaves `bequest` for the heir, committed with the writes. It replaces the one before.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use heirloom_protocol::message::TransferReason;
 use heirloom_protocol::region::HeapRegion;
-use heirloom_protocol::table::OpenError;
+use heirloom_protocol::table::{Clock, OpenError};
 use serde::de::DeserializeOwned;
 
 use crate::client::{Grant, Link, Unread, Will};
@@ -15,7 +15,7 @@ use crate::codec::{CodecError, Key, Value};
 use crate::engine::ReadHandle;
 use crate::host::MapError;
 use crate::reader::ReadError;
-use crate::writer::Writer;
+use crate::writer::{WriteError, Writer};
 
 /// A table that this worker may have now.
 ///
@@ -55,7 +55,7 @@ enum Origin {
     /// The manager; what the last owner left is the session's, and gone with the offer.
     Manager { will: Weak<Will>, link: Arc<Link> },
     /// A test, with the table on the heap.
-    Rehearsal { region: Arc<HeapRegion> },
+    Rehearsal { region: Arc<HeapRegion>, clock: Clock },
     /// It has been accepted or declined.
     Settled,
 }
@@ -74,8 +74,8 @@ impl Transfer {
         Self::new(offer, Origin::Manager { will, link })
     }
 
-    pub(crate) fn rehearsed(offer: Offer, region: Arc<HeapRegion>) -> Self {
-        Self::new(offer, Origin::Rehearsal { region })
+    pub(crate) fn rehearsed(offer: Offer, region: Arc<HeapRegion>, clock: Clock) -> Self {
+        Self::new(offer, Origin::Rehearsal { region, clock })
     }
 
     fn new(offer: Offer, origin: Origin) -> Self {
@@ -133,7 +133,7 @@ impl Transfer {
                 let withdrawn = || BequestError::Withdrawn { table: self.table.clone(), epoch: self.epoch };
                 will.upgrade().ok_or_else(withdrawn)?.bequest()
             }
-            Origin::Rehearsal { region } => ReadHandle::heap(Arc::clone(region))
+            Origin::Rehearsal { region, clock } => ReadHandle::heap(Arc::clone(region), clock.clone())
                 .map_err(Unread::Open)
                 .and_then(|segment| segment.bequest().map_err(Unread::Read)),
             Origin::Settled => unreachable!("settling a transfer consumes it"),
@@ -185,7 +185,7 @@ impl Transfer {
                 };
                 link.accept(&table, epoch, &will, Box::new(reply));
             }
-            Origin::Rehearsal { region } => then(Ok(Grant::rehearsed(table, epoch, region))),
+            Origin::Rehearsal { region, clock } => then(Ok(Grant::rehearsed(table, epoch, region, clock))),
             Origin::Settled => unreachable!("settling a transfer consumes it"),
         }
         Ok(())
@@ -321,6 +321,24 @@ pub enum AcceptError {
         table: String,
         /// What the kernel says.
         source: MapError,
+    },
+    /// The table's values are of another type; it was given back.
+    #[error(
+        "the values of table `{table}` are of schema `{found}`, which is not this worker's: see `Schema`"
+    )]
+    OtherSchema {
+        /// The table's id.
+        table: String,
+        /// The name of the table's schema.
+        found: String,
+    },
+    /// The table's values could not be given their schema; it was given back.
+    #[error("cannot name the values of table `{table}`: {source}")]
+    Naming {
+        /// The table's id.
+        table: String,
+        /// Why.
+        source: WriteError,
     },
     /// The segment is not a table that this library can write; it was given back.
     #[error("cannot write table `{table}`: {source}")]

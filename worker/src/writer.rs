@@ -3,15 +3,21 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::{Bound, ControlFlow, RangeBounds};
+use std::time::Duration;
 
 use heirloom_protocol::region::OutOfMemory;
-use heirloom_protocol::table::{self, MAX_KEY_BYTES, MAX_VALUE_BYTES, TableInfo};
+use heirloom_protocol::table::{
+    self, Change, MAX_KEY_BYTES, MAX_VALUE_BYTES, Modify, Order, Step, Swap, TableInfo, TableSchema,
+};
 
 use crate::client::Ownership;
 use crate::codec::{CodecError, Key, Value};
 use crate::engine::WriteHandle;
-use crate::reader::ReadError;
-use crate::scratch::{Scratch, with_scratch};
+use crate::operations::{self, Counter, typed_operations};
+use crate::reader::{Entry, ReadError};
+use crate::reads::{Typed, typed_reads};
+use crate::scratch::Scratch;
 use crate::transaction::Transaction;
 
 /// Writes a table, as its owner.
@@ -41,15 +47,18 @@ pub struct Writer<K: ?Sized, V: ?Sized> {
     engine: WriteHandle,
     ownership: Ownership,
     buffers: Scratch,
+    /// The table's schema: whoever has the writer is the only one who could name it.
+    schema: Option<TableSchema>,
     types: PhantomData<fn(&K, &V)>,
 }
 
 impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
-    pub(crate) fn new(engine: WriteHandle, ownership: Ownership) -> Self {
-        Self { engine, ownership, buffers: Scratch::default(), types: PhantomData }
+    pub(crate) fn new(engine: WriteHandle, ownership: Ownership, schema: Option<TableSchema>) -> Self {
+        Self { engine, ownership, buffers: Scratch::default(), schema, types: PhantomData }
     }
 
-    /// Inserts or overwrites, in one commit; true where there was a value before.
+    /// Inserts or overwrites, in one commit; true where there was a value before. In a bag, inserts one value more. The
+    /// entry does not expire.
     ///
     /// # Errors
     /// [`WriteError`]; then nothing has changed.
@@ -65,7 +74,8 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
         self.engine.insert(&buffers.key, &buffers.value).map_err(|error| self.ownership.refused(error))
     }
 
-    /// Removes a key, in one commit; true where it was there. Succeeds also in a full table.
+    /// Removes a key (in a bag, with all its values), in one commit; true where it was there. Succeeds also in a full
+    /// table.
     ///
     /// # Errors
     /// [`WriteError`]; then nothing has changed.
@@ -83,67 +93,114 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
         }
     }
 
-    /// Replaces a value by what `change` makes of it, in one commit. `None` stands for "not there" both ways.
+    /// The same, with a time to live: afterwards no reader sees the entry. Its memory is given back by
+    /// [`remove_expired`](Self::remove_expired), or when the key is written or removed.
+    ///
+    /// ```
+    /// # use heirloom_worker::testing::{Rehearsal, Table};
+    /// # use heirloom_worker::Clock;
+    /// # use std::time::Duration;
+    /// let clock = Clock::manual(0); // in a test; otherwise it is the host's
+    /// let mut rehearsal = Rehearsal::new(Table::set("sessions")).clock(clock.clone());
+    /// let mut sessions = rehearsal.transfer().accept::<u64, String>()?;
+    /// sessions.insert_with_ttl(&7, &"alice".into(), Duration::from_secs(60))?;
+    /// clock.set(59_999);
+    /// assert!(sessions.contains(&7)?);
+    /// clock.set(60_000);
+    /// assert!(!sessions.contains(&7)?);
+    /// assert_eq!(sessions.remove_expired(100)?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`WriteError`]; then nothing has changed.
-    pub fn update<Q>(
+    pub fn insert_with_ttl<Q>(&mut self, key: &Q, value: &V, ttl: Duration) -> Result<bool, WriteError>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        let deadline_ms = operations::deadline_ms(self.engine.now_ms(), ttl);
+        let (engine, buffers, ownership, _) = self.encoded(key)?;
+        value.encode_value(&mut buffers.value).map_err(|error| ownership.codec(error))?;
+        let replaced = engine.insert_expiring(&buffers.key, &buffers.value, deadline_ms);
+        replaced.map_err(|error| ownership.refused(error))
+    }
+
+    typed_operations!();
+
+    /// Removes all entries, in one commit, and says how many there were. Succeeds also in a full table.
+    ///
+    /// # Errors
+    /// [`WriteError`]; then nothing has changed.
+    pub fn clear(&mut self) -> Result<u64, WriteError> {
+        self.engine.clear().map_err(|error| self.ownership.refused(error))
+    }
+
+    /// Removes up to `limit` expired entries, in one commit, and says how many. It begins where the last call stopped, and
+    /// looks at each entry once at most: fewer than `limit` means that none is left. Until then they count in
+    /// [`Reader::len`](crate::Reader::len).
+    ///
+    /// # Errors
+    /// [`WriteError`]; then nothing has changed.
+    pub fn remove_expired(&mut self, limit: usize) -> Result<usize, WriteError> {
+        self.engine.remove_expired(limit).map_err(|error| self.ownership.refused(error))
+    }
+
+    /// Inserts or overwrites many entries, some hundreds in each commit, and says how many. What shall be there whole or not
+    /// at all belongs into a [`Transaction`].
+    ///
+    /// # Errors
+    /// [`WriteError`]; then the entries before, in whole commits, are in the table.
+    pub fn extend<Q, W>(&mut self, entries: impl IntoIterator<Item = (Q, W)>) -> Result<u64, WriteError>
+    where
+        K: Borrow<Q>,
+        Q: Key,
+        W: Borrow<V>,
+    {
+        const ENTRIES_AT_ONCE: usize = 512;
+        let mut entries = entries.into_iter().peekable();
+        let mut inserted = 0;
+        while entries.peek().is_some() {
+            let mut chunk = self.transaction();
+            for (key, value) in entries.by_ref().take(ENTRIES_AT_ONCE) {
+                chunk.insert(&key, value.borrow())?;
+                inserted += 1;
+            }
+            chunk.commit()?;
+        }
+        Ok(inserted)
+    }
+
+    /// The key's bytes in cleared buffers, beside what an operation needs.
+    #[inline]
+    fn encoded<Q: Key + ?Sized>(
         &mut self,
         key: &Q,
-        change: impl FnOnce(Option<V::Owned>) -> Option<V::Owned>,
-    ) -> Result<(), WriteError>
-    where
-        K: Borrow<Q>,
-        Q: Key + ?Sized,
-    {
-        match change(self.get(key)?) {
-            Some(value) => self.insert(key, value.borrow()).map(drop),
-            None => self.remove(key).map(drop),
-        }
+    ) -> Result<(&mut WriteHandle, &mut Scratch, &Ownership, Option<&TableSchema>), WriteError> {
+        let buffers = self.buffers.cleared();
+        key.encode_key(&mut buffers.key).map_err(|error| self.ownership.codec(error))?;
+        Ok((&mut self.engine, buffers, &self.ownership, self.schema.as_ref()))
     }
 
-    /// The value of a key.
-    ///
-    /// # Errors
-    /// [`ReadError`] where the table is corrupt or the bytes are no `V`.
-    pub fn get<Q>(&self, key: &Q) -> Result<Option<V::Owned>, ReadError>
-    where
-        K: Borrow<Q>,
-        Q: Key + ?Sized,
-    {
-        let table = self.ownership.table();
-        with_scratch(|scratch| {
-            key.encode_key(&mut scratch.key).map_err(|error| ReadError::codec(table, error))?;
-            let found = self.engine.get_into(&scratch.key, &mut scratch.value);
-            if !ReadError::checked(table, found, || self.engine.is_inert())? {
-                return Ok(None);
-            }
-            V::decode_value(&scratch.value).map(Some).map_err(|error| ReadError::codec(table, error))
-        })
+    #[inline]
+    fn reading<T>(&self, read: impl FnOnce(Typed<'_, WriteHandle, K, V>) -> T) -> T {
+        read(Typed::new(self.ownership.table(), &self.engine))
     }
 
-    /// Whether the table has the key.
-    ///
-    /// # Errors
-    /// [`ReadError`] where the table is corrupt.
-    pub fn contains<Q>(&self, key: &Q) -> Result<bool, ReadError>
-    where
-        K: Borrow<Q>,
-        Q: Key + ?Sized,
-    {
-        let table = self.ownership.table();
-        with_scratch(|scratch| {
-            key.encode_key(&mut scratch.key).map_err(|error| ReadError::codec(table, error))?;
-            ReadError::checked(table, self.engine.contains(&scratch.key), || self.engine.is_inert())
-        })
-    }
+    typed_reads!();
 
     /// Several writes, and the bequest, that become visible and survive together.
     /// Dropped without [`commit`](Transaction::commit), nothing happened.
     #[inline]
     pub fn transaction(&mut self) -> Transaction<'_, K, V> {
         let inert = self.engine.is_inert();
-        Transaction::new(self.engine.transaction(), self.buffers.cleared(), &self.ownership, inert)
+        Transaction::new(
+            self.engine.transaction(),
+            self.buffers.cleared(),
+            &self.ownership,
+            self.schema.as_ref(),
+            inert,
+        )
     }
 
     /// Leaves `bequest` for the heir, in a commit of its own. It replaces the one before.
@@ -273,6 +330,30 @@ pub enum WriteError {
         /// Which type, and what is wrong.
         source: CodecError,
     },
+    /// The value that is to be changed has a schema that this program does not know.
+    #[error(
+        "table `{table}` has a value of {found}, which this program does not know: overwrite it, or use a newer build"
+    )]
+    SchemaChanged {
+        /// The table's id.
+        table: String,
+        /// Which schema it is.
+        found: String,
+    },
+    /// The counter would leave the range of its type.
+    #[error("a counter of table `{table}` would leave the range of its type")]
+    CounterOverflow {
+        /// The table's id.
+        table: String,
+    },
+    /// The write changes the one value of a key, and in a bag a key can have several.
+    #[error(
+        "table `{table}` is a bag, where a key can have several values: use insert, remove_value and values"
+    )]
+    SeveralValues {
+        /// The table's id.
+        table: String,
+    },
     /// The segment's bytes are not what a table's are.
     #[error("table `{table}` is corrupt: {reason}; release it and see `heirloom status`")]
     Corrupt {
@@ -288,6 +369,9 @@ impl WriteError {
         let table = table.to_owned();
         match error {
             table::WriteError::TableFull { max_bytes } => Self::TableFull { table, max_bytes },
+            table::WriteError::SeveralValues => Self::SeveralValues { table },
+            table::WriteError::CounterOverflow => Self::CounterOverflow { table },
+            table::WriteError::BagKeyTooLong { index_bytes: bytes, .. } => Self::KeyTooLong { table, bytes },
             table::WriteError::KeyTooLong(bytes) => Self::KeyTooLong { table, bytes },
             table::WriteError::ValueTooLong(bytes) => Self::ValueTooLong { table, bytes },
             table::WriteError::OutOfMemory(source) => Self::OutOfMemory { table, source },
@@ -303,6 +387,10 @@ impl From<ReadError> for WriteError {
         match error {
             ReadError::Codec { table, source } => Self::Codec { table, source },
             ReadError::Corrupt { table, reason } => Self::Corrupt { table, reason },
+            ReadError::SchemaChanged { table, found } => Self::SchemaChanged { table, found },
+            error @ (ReadError::NotOrdered { .. } | ReadError::SnapshotExpired { .. }) => {
+                unreachable!("a write reads neither ranges nor snapshots: {error}")
+            }
             // No process has an epoch 0: it stands for "none here".
             ReadError::ForkedChild { table } => Self::Fenced { table, epoch: 0 },
         }

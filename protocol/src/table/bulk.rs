@@ -5,6 +5,7 @@
 //! 100 ms and a log of 16 MB. Their memory is reusable as the slots are emptied, by the writes that follow.
 
 use super::bucket::Slot;
+use super::changes::RecordKind;
 use super::class::Unit;
 use super::entry::Entry;
 use super::error::WriteError;
@@ -95,10 +96,14 @@ impl<R: Region> TableWriter<R> {
                 if draft.is_some_and(|draft| self.is_drafted(draft, block, &entry)) {
                     continue;
                 }
-                self.prepare_removal(unit, block);
+                self.stage_removal(unit, block);
                 removed += 1;
             }
         }
+        if removed == 0 {
+            return Ok(0);
+        }
+        self.record(RecordKind::Cleared, &[]);
         self.count(-removed, 0)?;
         Ok(u64::from(removed.unsigned_abs()))
     }

@@ -21,18 +21,31 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// assert!(Clock::default().now_ms() > 1_600_000_000_000);
 /// ```
 #[derive(Debug, Clone, Default)]
-pub struct Clock(Option<Arc<AtomicU64>>);
+pub struct Clock(Shows);
+
+#[derive(Debug, Clone, Default)]
+enum Shows {
+    #[default]
+    HostsTime,
+    Always(u64),
+    WhatIsSet(Arc<AtomicU64>),
+}
 
 impl Clock {
     /// A clock that stands, at milliseconds of UNIX time, until it is [set](Self::set).
     #[must_use]
     pub fn manual(now_ms: u64) -> Self {
-        Self(Some(Arc::new(AtomicU64::new(now_ms))))
+        Self(Shows::WhatIsSet(Arc::new(AtomicU64::new(now_ms))))
+    }
+
+    /// A clock that stands for good.
+    pub(super) fn standing(now_ms: u64) -> Self {
+        Self(Shows::Always(now_ms))
     }
 
     /// Sets a manual clock, and all its clones, to milliseconds of UNIX time. The host's clock is not touched.
     pub fn set(&self, now_ms: u64) {
-        if let Some(clock) = &self.0 {
+        if let Shows::WhatIsSet(clock) = &self.0 {
             clock.store(now_ms, Ordering::Relaxed);
         }
     }
@@ -41,8 +54,11 @@ impl Clock {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         match &self.0 {
-            Some(clock) => clock.load(Ordering::Relaxed),
-            None => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64),
+            Shows::WhatIsSet(clock) => clock.load(Ordering::Relaxed),
+            Shows::Always(now_ms) => *now_ms,
+            Shows::HostsTime => {
+                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64)
+            }
         }
     }
 

@@ -11,6 +11,7 @@
 //! ```
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
 use super::TableInfo;
@@ -21,6 +22,7 @@ use super::error::{OpenError, ReadError};
 use super::index::Nonsense;
 use super::layout::{APPLIED, BEQUEST, COUNTS, Counts, EPOCH, HORIZON, Layout, MAX_BYTES};
 use super::pin::{Held, held};
+use super::schema::TableSchema;
 use super::versions::AsOf;
 use crate::region::Region;
 use crate::sync::fence;
@@ -48,6 +50,8 @@ pub struct TableReader<R> {
     region: R,
     layout: Layout,
     clock: Clock,
+    /// Once it is known: it never changes then.
+    pub(super) schema: OnceLock<TableSchema>,
 }
 
 impl<R> fmt::Debug for TableReader<R> {
@@ -81,7 +85,7 @@ impl<R: Region> TableReader<R> {
     /// [`OpenError::Foreign`] and [`OpenError::Corrupt`] where the region does not hold a table.
     pub fn open(region: R) -> Result<Self, OpenError> {
         let layout = Layout::read(&region)?;
-        Ok(Self { region, layout, clock: Clock::default() })
+        Ok(Self { region, layout, clock: Clock::default(), schema: OnceLock::new() })
     }
 
     /// The same handle with another clock for the deadlines of entries.
@@ -90,10 +94,14 @@ impl<R: Region> TableReader<R> {
         Self { clock, ..self }
     }
 
-    /// The same table, for a reader whose clock stands.
-    pub(super) fn at_this_moment(&self) -> TableReader<&R> {
-        let clock = Clock::manual(self.clock.now_ms());
-        TableReader { region: &self.region, layout: self.layout, clock }
+    /// The same table for a reader that stands at a moment, in milliseconds of UNIX time: nothing expires for it.
+    pub(super) fn at_moment(&self, now_ms: u64) -> TableReader<&R> {
+        TableReader {
+            region: &self.region,
+            layout: self.layout,
+            clock: Clock::standing(now_ms),
+            schema: self.schema.clone(),
+        }
     }
 
     /// The clock that deadlines are compared with.

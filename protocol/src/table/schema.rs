@@ -55,9 +55,16 @@ impl<R: Region> TableReader<R> {
     ///
     /// # Errors
     /// As for [`TableReader::get`].
-    pub fn schema(&self) -> Result<Option<TableSchema>, ReadError> {
+    pub fn schema(&self) -> Result<Option<&TableSchema>, ReadError> {
+        if let Some(schema) = self.schema.get() {
+            return Ok(Some(schema));
+        }
+        if !self.has_schema() {
+            return Ok(None);
+        }
         let Some(bytes) = self.read_behind(SCHEMA)? else { return Ok(None) };
-        TableSchema::from_bytes(&bytes).map(Some).ok_or_else(|| corrupt("the schema has no name"))
+        let schema = TableSchema::from_bytes(&bytes).ok_or_else(|| corrupt("the schema has no name"))?;
+        Ok(Some(self.schema.get_or_init(|| schema)))
     }
 }
 
@@ -68,8 +75,8 @@ impl<R: Region> TableWriter<R> {
     /// [`WriteError::OtherSchema`] where the table has another name, and what a commit says; then nothing has changed.
     pub fn set_schema(&mut self, name: &str, version: u32) -> Result<TableSchema, WriteError> {
         let schema = match self.reader.schema()? {
-            Some(schema) if schema.name == name => schema,
-            Some(schema) => return Err(WriteError::OtherSchema { table: schema.name }),
+            Some(schema) if schema.name == name => schema.clone(),
+            Some(schema) => return Err(WriteError::OtherSchema { table: schema.name.clone() }),
             None => {
                 let base_version = if self.reader.is_empty() { version } else { 0 };
                 let schema = TableSchema { name: name.to_owned(), base_version };

@@ -56,11 +56,17 @@ impl<R> fmt::Debug for TableSnapshot<'_, R> {
 impl<R: Region> TableReader<R> {
     /// The table as of a pinned version.
     pub fn snapshot(&self, pin: Pin) -> TableSnapshot<'_, R> {
+        self.snapshot_taken_at(pin, self.clock().now_ms())
+    }
+
+    /// The same, where the snapshot was taken before, at that moment in milliseconds of UNIX time: what was not expired
+    /// then is there.
+    pub fn snapshot_taken_at(&self, pin: Pin, now_ms: u64) -> TableSnapshot<'_, R> {
         let len = OnceLock::new();
         if let Some(counted) = self.len_at(pin.version()) {
             let _ = len.set(counted);
         }
-        TableSnapshot { reader: self.at_this_moment(), pin, len }
+        TableSnapshot { reader: self.at_moment(now_ms), pin, len }
     }
 
     /// The table as of now, without a pin: so nobody has to be asked for it, and it expires by itself when the owner next

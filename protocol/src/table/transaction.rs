@@ -234,6 +234,11 @@ impl<'w, R: Region> Transaction<'w, R> {
         Ok(())
     }
 
+    /// The time by the clock that deadlines are compared with, in milliseconds of UNIX time.
+    pub fn now_ms(&self) -> u64 {
+        self.reader().clock().now_ms()
+    }
+
     /// Carries everything out, and says with which version. A transaction that changes nothing commits nothing, and
     /// says the version of the last commit.
     ///

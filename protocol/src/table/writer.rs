@@ -434,10 +434,15 @@ impl<R: Region> TableWriter<R> {
 
     /// Stages the removal of an entry that stands; the caller counts.
     pub(super) fn prepare_removal(&mut self, unit: Unit, block: u64) {
+        self.stage_removal(unit, block);
+        self.record_removal(block);
+    }
+
+    /// The same for who records what becomes of the table as a whole.
+    pub(super) fn stage_removal(&mut self, unit: Unit, block: u64) {
         let word = block + 1;
         let removed = entry::with_removed_at(self.reader.region().load(word), self.version + 1);
         self.stage.store_once(word, removed);
-        self.record_removal(block);
         self.retire_removed(unit);
     }
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use heirloom_protocol::region::HeapRegion;
-use heirloom_protocol::table;
+use heirloom_protocol::table::{self, Clock, TableSchema};
 
 use super::Link;
 use crate::codec::{CodecError, Key, Value};
 use crate::engine::WriteHandle;
 use crate::host;
+use crate::schema::ValueSchema;
 use crate::transfer::AcceptError;
 use crate::writer::{WriteError, Writer};
 
@@ -163,7 +164,7 @@ pub(crate) struct Grant {
 
 enum Memory {
     Segment(host::Memory),
-    Heap(Arc<HeapRegion>),
+    Heap(Arc<HeapRegion>, Clock),
 }
 
 impl Grant {
@@ -171,8 +172,11 @@ impl Grant {
         Self { memory: Memory::Segment(memory), ownership }
     }
 
-    pub(crate) fn rehearsed(table: String, epoch: u64, region: Arc<HeapRegion>) -> Self {
-        Self { memory: Memory::Heap(region), ownership: Ownership::new(Tenure::new(table, epoch), None) }
+    pub(crate) fn rehearsed(table: String, epoch: u64, region: Arc<HeapRegion>, clock: Clock) -> Self {
+        Self {
+            memory: Memory::Heap(region, clock),
+            ownership: Ownership::new(Tenure::new(table, epoch), None),
+        }
     }
 
     /// Maps the segment where it is not, which closes the descriptor (rule H3).
@@ -186,9 +190,33 @@ impl Grant {
         let opened = match memory {
             Memory::Segment(memory) => WriteHandle::map(memory, ownership.epoch())
                 .map_err(|source| AcceptError::Map { table: table(), source })?,
-            Memory::Heap(region) => WriteHandle::heap(region, ownership.epoch()),
+            Memory::Heap(region, clock) => WriteHandle::heap(region, ownership.epoch(), clock),
         };
-        let engine = opened.map_err(|source| AcceptError::Open { table: table(), source })?;
-        Ok(Writer::new(engine, ownership))
+        let mut engine = opened.map_err(|source| AcceptError::Open { table: table(), source })?;
+        let schema = settle_schema::<V>(&mut engine, &ownership)?;
+        Ok(Writer::new(engine, ownership, schema))
+    }
+}
+
+/// Gives the table's values their name, where they have none yet and the type has one; refuses what does not fit.
+fn settle_schema<V: Value + ?Sized>(
+    engine: &mut WriteHandle,
+    ownership: &Ownership,
+) -> Result<Option<TableSchema>, AcceptError> {
+    let table = || ownership.table().to_owned();
+    let unread = |error: table::ReadError| AcceptError::Naming {
+        table: table(),
+        source: WriteError::from_engine(ownership.table(), error.into()),
+    };
+    let found = engine.schema().map_err(unread)?.cloned();
+    match (V::SCHEMA, found) {
+        (schema, Some(found)) if !schema.fits(Some(&found)) => {
+            Err(AcceptError::OtherSchema { table: table(), found: found.name })
+        }
+        (ValueSchema::Named { name, version }, _) => engine
+            .set_schema(name, version)
+            .map(Some)
+            .map_err(|error| AcceptError::Naming { table: table(), source: ownership.refused(error) }),
+        (_, found) => Ok(found),
     }
 }

@@ -8,6 +8,7 @@ use super::follower::{Batch, Entry};
 use crate::client::Source;
 use crate::codec::{Key, Value};
 use crate::reader::ReadError;
+use crate::schema::decode;
 
 /// A key, and the value that it has now; none where it was removed.
 pub type Change<K, V> = (<K as Key>::Owned, Option<<V as Value>::Owned>);
@@ -48,10 +49,12 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Changes<K, V> {
 
     /// The changed keys with their values.
     pub fn iter(&self) -> impl Iterator<Item = Result<Change<K, V>, ReadError>> {
-        self.bytes().map(|(key, value)| {
-            let decoded =
-                K::decode_key(key).and_then(|key| Ok((key, value.map(V::decode_value).transpose()?)));
-            decoded.map_err(|error| ReadError::codec(self.source.table(), error))
+        let segment = self.source.segment();
+        let table = self.source.table();
+        self.bytes().zip(&self.batch.entries).map(move |((key, value), entry)| {
+            let key = K::decode_key(key).map_err(|error| ReadError::codec(table, error))?;
+            let decoded = value.map(|value| decode::<V>(|| segment.schema(), entry.attributes, value));
+            Ok((key, decoded.transpose().map_err(|error| ReadError::undecoded(table, error))?))
         })
     }
 

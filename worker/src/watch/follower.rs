@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use heirloom_protocol::table::{self, Cursor, FollowError};
+use heirloom_protocol::table::{self, Attributes, Cursor, FollowError, Visit};
 
 use crate::client::{Followed, Pinned, Source};
 use crate::engine::{ReadHandle, SnapshotHandle};
@@ -48,6 +48,7 @@ pub(super) struct Entry {
     pub(super) key: Range<usize>,
     /// None where the key was removed.
     pub(super) value: Option<Range<usize>>,
+    pub(super) attributes: Attributes,
 }
 
 impl Follower {
@@ -111,24 +112,21 @@ impl Follower {
             let start = batch.bytes.len();
             batch.bytes.extend_from_slice(key);
             let end = batch.bytes.len();
-            let found = snapshot.get_into(key, &mut batch.bytes)?;
-            let value = found.then_some(end..batch.bytes.len());
-            batch.entries.push(Entry { key: start..end, value });
+            let found = snapshot.read_into(key, &mut batch.bytes)?;
+            let value = found.map(|_| end..batch.bytes.len());
+            let attributes = found.unwrap_or_default();
+            batch.entries.push(Entry { key: start..end, value, attributes });
         }
         Ok(batch)
     }
 
     /// Reads the whole table as of what is pinned, and goes on from there, unless `each` refuses an entry.
-    pub(super) fn start_over(
-        &mut self,
-        pinned: &Pinned,
-        each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
-    ) -> Result<(), ReadError> {
+    pub(super) fn start_over(&mut self, pinned: &Pinned, each: &mut Visit<'_>) -> Result<(), ReadError> {
         let source = Arc::clone(&self.source);
         let segment = source.segment();
         let mut whole = true;
-        let scanned = segment.snapshot(pinned.pin()).scan(&mut |key, value| {
-            whole = each(key, value);
+        let scanned = segment.snapshot(pinned.pin()).scan(&mut |key, value, attributes| {
+            whole = each(key, value, attributes);
             whole
         });
         scanned.map_err(|error| ReadError::from_engine(source.table(), error))?;

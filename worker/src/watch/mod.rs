@@ -33,6 +33,7 @@ pub use changes::{Change, Changes};
 use crate::client::{Pinned, RequestError, Source};
 use crate::codec::{Key, Value};
 use crate::reader::{ReadError, Reader};
+use crate::schema::decode;
 use follower::{Follower, Look};
 use pace::Pace;
 
@@ -171,15 +172,20 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Watch<K, V> {
         mut each: impl FnMut(K::Owned, V::Owned),
     ) -> Result<u64, WatchError> {
         let mut undecoded = None;
-        let scanned = self.follower.start_over(pinned, &mut |key, value| {
-            match K::decode_key(key).and_then(|key| Ok((key, V::decode_value(value)?))) {
+        let source = Arc::clone(self.source());
+        let segment = source.segment();
+        let scanned = self.follower.start_over(pinned, &mut |key, value, attributes| {
+            let key = K::decode_key(key).map_err(|error| ReadError::codec(source.table(), error));
+            let value = decode::<V>(|| segment.schema(), attributes, value)
+                .map_err(|error| ReadError::undecoded(source.table(), error));
+            match key.and_then(|key| Ok((key, value?))) {
                 Ok((key, value)) => each(key, value),
                 Err(error) => undecoded = Some(error),
             }
             undecoded.is_none()
         });
         match undecoded {
-            Some(error) => Err(ReadError::codec(self.table(), error).into()),
+            Some(error) => Err(error.into()),
             None => Ok(scanned.map(|()| self.version())?),
         }
     }

@@ -11,7 +11,8 @@ mod walk;
 
 pub(super) use range::Span;
 pub(super) use shrink::Tending;
-pub(super) use walk::{after_prefix, below};
+pub use walk::after_prefix;
+pub(super) use walk::below;
 
 /// In which order a range is visited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -302,7 +302,8 @@ impl Order {
 }
 
 /// The least key above all that begin with `prefix`; none where there is none.
-pub(in crate::table) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+#[must_use]
+pub fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte != 0xff)?;
     let mut after = prefix[..=last].to_vec();
     after[last] += 1;

@@ -219,7 +219,7 @@ fn the_first_name_of_a_schema_stays_and_entries_say_other_versions() {
     assert_eq!((reader.schema().unwrap(), reader.has_schema()), (None, false));
     let schema = writer.set_schema("total", 3).unwrap();
     assert!(reader.has_schema());
-    assert_eq!(reader.schema().unwrap(), Some(schema.clone()));
+    assert_eq!(reader.schema().unwrap(), Some(&schema));
     assert_eq!((schema.name.as_str(), schema.base_version), ("total", 3));
     let version_of = |key: &[u8]| schema.version_of(reader.read_into(key, &mut Vec::new()).unwrap().unwrap());
 
