@@ -23,14 +23,14 @@ use crate::codec::{CodecError, Value};
 /// use heirloom_worker::{CodecError, Schema, Value, Versioned};
 /// # use serde::{Serialize, Deserialize};
 ///
-/// #[derive(Serialize, Deserialize)]
+/// #[derive(Debug, Serialize, Deserialize)]
 /// struct Before { count: u64 }
 /// impl Schema for Before {
 ///     const NAME: &'static str = "total";
 ///     const VERSION: u32 = 1;
 /// }
 ///
-/// #[derive(Serialize, Deserialize)]
+/// #[derive(Debug, Serialize, Deserialize)]
 /// struct Total { count: u64, price: f64 }
 /// impl Schema for Total {
 ///     const NAME: &'static str = "total";
