@@ -9,6 +9,7 @@
 //! | `ordered`, `bags` | the ordered index does what a `BTreeMap` does, and bags what lists of values do |
 //! | `bulk` | many entries at once: clear, load, what is expired, a million writes in one commit |
 //! | `compaction` | memory comes back, to other classes and to the host |
+//! | `pinned_cuts` | the same as `cuts` while versions are pinned |
 //! | `snapshots` | a pinned version stays as it was, and holds back what it must and no more |
 //! | `fencing` | who may write, and who goes on after a panic |
 //! | `full` | at the limit |
@@ -36,6 +37,7 @@ mod ordered;
 #[cfg(loom)]
 mod orderings;
 mod pauses;
+mod pinned_cuts;
 mod snapshots;
 mod support;
 mod threads;

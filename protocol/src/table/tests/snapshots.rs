@@ -5,16 +5,30 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::support::{effort, new_table_of};
+use super::support::{Frail, effort, new_table, new_table_of};
 use crate::region::{HeapRegion, Region};
-use crate::table::layout::MOST_PINS;
-use crate::table::{self, Kind, Pin, PinError, ReadError, TableReader, TableWriter, WriteError};
+use crate::table::layout::{MOST_PINS, PINS};
+use crate::table::{self, Kind, MIN_BYTES, Pin, PinError, ReadError, TableReader, TableWriter, WriteError};
 
 /// What a table holds.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Content {
-    entries: HashMap<Vec<u8>, Vec<u8>>,
-    bequest: Option<Vec<u8>>,
+pub(super) struct Content {
+    pub(super) entries: HashMap<Vec<u8>, Vec<u8>>,
+    pub(super) bequest: Option<Vec<u8>>,
+}
+
+impl Content {
+    pub(super) fn apply(&mut self, writes: &[(usize, Option<Vec<u8>>)], bequest: Option<Vec<u8>>) {
+        for (number, value) in writes {
+            match value {
+                Some(value) => self.entries.insert(key(*number), value.clone()),
+                None => self.entries.remove(&key(*number)),
+            };
+        }
+        if bequest.is_some() {
+            self.bequest = bequest;
+        }
+    }
 }
 
 /// A table, what it holds, and what it held at each version that is pinned.
@@ -27,9 +41,9 @@ struct Scene {
     pinned: Vec<(Pin, Content)>,
 }
 
-const KEYS: usize = 24;
+pub(super) const KEYS: usize = 24;
 
-fn key(number: usize) -> Vec<u8> {
+pub(super) fn key(number: usize) -> Vec<u8> {
     // One is empty, one is long.
     match number {
         0 => Vec::new(),
@@ -55,26 +69,18 @@ impl Scene {
     }
 
     fn write(&mut self, writes: &[(usize, Option<Vec<u8>>)], bequest: Option<Vec<u8>>) {
-        let mut after = self.now.clone();
         let mut transaction = self.writer.transaction();
         for (number, value) in writes {
             match value {
-                Some(value) => {
-                    transaction.insert(&key(*number), value).unwrap();
-                    after.entries.insert(key(*number), value.clone());
-                }
-                None => {
-                    transaction.remove(&key(*number)).unwrap();
-                    after.entries.remove(&key(*number));
-                }
+                Some(value) => transaction.insert(&key(*number), value).unwrap(),
+                None => transaction.remove(&key(*number)).unwrap(),
             }
         }
-        if let Some(bequest) = bequest {
-            transaction.bequeath(&bequest).unwrap();
-            after.bequest = Some(bequest);
+        if let Some(bequest) = &bequest {
+            transaction.bequeath(bequest).unwrap();
         }
         match transaction.commit() {
-            Ok(_) => self.now = after,
+            Ok(_) => self.now.apply(writes, bequest),
             Err(WriteError::TableFull { .. }) => {}
             Err(error) => panic!("{error}"),
         }
@@ -111,7 +117,7 @@ impl Scene {
     }
 }
 
-fn check_snapshot<R: Region>(reader: &TableReader<R>, pin: Pin, content: &Content) {
+pub(super) fn check_snapshot<R: Region>(reader: &TableReader<R>, pin: Pin, content: &Content) {
     let snapshot = reader.snapshot(pin);
     for number in 0..KEYS {
         let (found, was) = (snapshot.get(&key(number)).unwrap(), content.entries.get(&key(number)));
@@ -204,4 +210,89 @@ proptest! {
         let report = table::verify(&scene.region).unwrap();
         prop_assert_eq!((report.retired, report.held), (0, 0), "nothing is held for nobody");
     }
+}
+
+/// One key overwritten over and over under an old pin: no write pays for more than the entries of some batches, and what
+/// is held is one entry.
+#[test]
+fn a_hot_key_under_an_old_pin_costs_little() {
+    let region = Arc::new(Frail::new(new_table(1 << 20)));
+    let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+    writer.insert(b"hot", &[0; 64]).unwrap();
+    let pin = table::pin(&region).unwrap();
+    let (writes, most) = (20_000, 1_000_000_000);
+    region.allow_loads(most);
+    let mut worst = 0;
+    for number in 1..=writes {
+        let before = region.loads_left();
+        writer.insert(b"hot", &[number as u8; 64]).unwrap();
+        worst = worst.max(before - region.loads_left());
+    }
+    let loads = (most - region.loads_left()) / writes;
+    region.allow_loads(u64::MAX);
+    println!("a hot key under an old pin: {loads} words are read a write, {worst} at most");
+    assert!(loads < 250 && worst < 3000, "{loads} loads a write, {worst} at most");
+    let reader = TableReader::open(region.clone()).unwrap();
+    assert_eq!(reader.snapshot(pin).get(b"hot").unwrap(), Some(vec![0; 64]));
+    assert_eq!(reader.held().entries, 1);
+    assert!(table::verify(&region).unwrap().retired < 200, "unwanted entries are freed while the pin stands");
+}
+
+/// Pins that hold everything make the table full, and leave it as it was: removing works, and once they are gone, so does
+/// the rest (R15).
+#[test]
+fn a_table_that_pins_fill_is_full_until_they_are_gone() {
+    let region = new_table(MIN_BYTES);
+    let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+    let keys = 0..300_u32;
+    for key in keys.clone() {
+        writer.insert(&key.to_le_bytes(), &[1; 100]).unwrap();
+    }
+    let pin = table::pin(&region).unwrap();
+    let mut round = 1_u8;
+    let refused = 'rounds: loop {
+        round += 1;
+        for key in keys.clone() {
+            let before = writer.reader().get(&key.to_le_bytes()).unwrap();
+            if let Err(error) = writer.insert(&key.to_le_bytes(), &vec![round; 100 * usize::from(round)]) {
+                assert_eq!(writer.reader().get(&key.to_le_bytes()).unwrap(), before);
+                break 'rounds error;
+            }
+        }
+    };
+    assert!(matches!(refused, WriteError::TableFull { .. }), "{refused}");
+    let reader = TableReader::open(region.clone()).unwrap();
+    assert_eq!(reader.held().entries, 300, "one of each key");
+    for key in keys.clone() {
+        assert!(writer.remove(&key.to_le_bytes()).unwrap());
+        assert_eq!(reader.snapshot(pin).get(&key.to_le_bytes()).unwrap(), Some(vec![1; 100]));
+    }
+    table::verify(&region).unwrap();
+    assert_eq!(reader.snapshot(pin).len().unwrap(), 300);
+    table::unpin(&region, pin);
+    for key in keys {
+        writer.insert(&key.to_le_bytes(), &[7; 250]).unwrap();
+    }
+    table::verify(&region).unwrap();
+}
+
+#[test]
+fn a_manager_that_died_while_it_pinned_leaves_no_pin() {
+    let region = new_table(1 << 20);
+    let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+    writer.insert(b"k", b"v").unwrap();
+    region.store(PINS, (writer.version() + 1) | 1 << 63);
+    assert_eq!((table::pins(&region), table::held(&region).pins), (Vec::new(), 0));
+    let taken = table::pin(&region).unwrap();
+    assert_eq!((taken.slot(), table::pins(&region)), (0, vec![taken]));
+    assert_eq!(TableReader::open(&region).unwrap().snapshot(taken).get(b"k").unwrap(), Some(b"v".to_vec()));
+
+    let all: Vec<Pin> = (1..MOST_PINS).map(|_| table::pin(&region).unwrap()).collect();
+    assert_eq!(table::pin(&region), Err(PinError::TooMany));
+    for pin in all {
+        table::unpin(&region, pin);
+    }
+    // One that another has in its place now is left alone.
+    table::unpin(&region, Pin::from_parts(0, taken.version() + 1));
+    assert_eq!(table::pins(&region), vec![taken]);
 }

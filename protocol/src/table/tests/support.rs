@@ -97,6 +97,11 @@ impl<R: Region> Frail<R> {
         self.loads_left.store(loads, Ordering::Relaxed);
     }
 
+    /// How many of them are left.
+    pub(super) fn loads_left(&self) -> u64 {
+        self.loads_left.load(Ordering::Relaxed)
+    }
+
     /// From here on, all words are zero, and there are none.
     pub(super) fn vanish(&self) {
         self.vanished.store(true, Ordering::Relaxed);
