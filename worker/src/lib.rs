@@ -90,7 +90,9 @@ pub use client::{Client, ConnectError, HandOn, HandedOn, RequestError, Verified}
 pub use codec::{CodecError, Key, Value};
 pub use heir::{Fenced, Recall, TableHeir};
 pub use heirloom_protocol::message::{HandoffStatus, OwnerStatus, Status, TransferReason};
-pub use heirloom_protocol::table::{Attributes, Clock, Kind, Order, Step, Swap, TableInfo, VerifyReport};
+pub use heirloom_protocol::table::{
+    Attributes, Clock, Kind, Order, Step, Swap, TableInfo, TableSchema, VerifyReport,
+};
 pub use host::{MapError, SocketError};
 pub use operations::Counter;
 pub use owned::{Owned, OwnedError};

@@ -3,10 +3,11 @@
 
 use std::ops::Bound;
 
-use heirloom_protocol::table::{Attributes, OpenError, Order, VerifyReport, Visit};
+use heirloom_protocol::table::{Attributes, OpenError, Order, TableSchema, VerifyReport, Visit};
 
 use crate::reader::{ReadError, Reader};
 use crate::reads::Reads;
+use crate::snapshot::Snapshot;
 use crate::writer::{WriteError, Writer};
 
 impl Reader<[u8], [u8]> {
@@ -50,6 +51,54 @@ impl Reader<[u8], [u8]> {
     }
 }
 
+/// The same as of one version.
+impl Snapshot<[u8], [u8]> {
+    /// Calls `each` with every entry and what it has beside key and value; see [`Reader::visit`].
+    ///
+    /// # Errors
+    /// [`ReadError::SnapshotExpired`], and where the table is corrupt.
+    pub fn visit(&self, each: &mut Visit<'_>) -> Result<(), ReadError> {
+        self.reading(|table| table.bytes(|segment| segment.scan(each)))
+    }
+
+    /// The same for the entries whose keys lie between two bounds, in either order.
+    ///
+    /// # Errors
+    /// As for [`Snapshot::visit`], and where the table is a `set`, which has no order.
+    pub fn visit_range(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        order: Order,
+        each: &mut Visit<'_>,
+    ) -> Result<(), ReadError> {
+        self.reading(|table| table.bytes(|segment| segment.range(from, to, order, each)))
+    }
+
+    /// The bytes of the bequest as of that version, if there was one.
+    ///
+    /// # Errors
+    /// As for [`Snapshot::visit`].
+    pub fn bequest_bytes(&self) -> Result<Option<Vec<u8>>, ReadError> {
+        self.handle().bequest().map_err(|error| ReadError::from_engine(self.table(), error))
+    }
+
+    /// What the values are, where their owner has said it; the same for all versions of a table.
+    ///
+    /// # Errors
+    /// As for [`Snapshot::visit`].
+    pub fn schema(&self) -> Result<Option<TableSchema>, ReadError> {
+        let mut schema = None;
+        self.reading(|table| {
+            table.bytes(|segment| {
+                schema = segment.schema()?.cloned();
+                Ok(())
+            })
+        })?;
+        Ok(schema)
+    }
+}
+
 impl Writer<[u8], [u8]> {
     /// Inserts or overwrites with everything that an entry has, in one commit; true where there was a value before. In
     /// the bags, adds a value.
@@ -64,6 +113,27 @@ impl Writer<[u8], [u8]> {
     ) -> Result<bool, WriteError> {
         let (engine, ownership) = self.parts();
         engine.insert_attributed(key, value, attributes).map_err(|error| ownership.refused(error))
+    }
+
+    /// What the values are, where an owner has said it.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the table is corrupt.
+    pub fn schema(&mut self) -> Result<Option<TableSchema>, ReadError> {
+        let (engine, ownership) = self.parts();
+        let schema = engine.schema().map(|schema| schema.cloned());
+        schema.map_err(|error| ReadError::from_engine(ownership.table(), error))
+    }
+
+    /// Says what the values are, where nobody has said it before; what the table says then. Its base version may be
+    /// another.
+    ///
+    /// # Errors
+    /// [`WriteError`] where the values are said to be something else; then nothing has changed.
+    pub fn adopt_schema(&mut self, schema: &TableSchema) -> Result<TableSchema, WriteError> {
+        let (engine, ownership) = self.parts();
+        let adopted = engine.set_schema(&schema.name, schema.base_version);
+        adopted.map_err(|error| ownership.refused(error))
     }
 
     /// The bytes of the bequest that was left last, if there is one.

@@ -111,12 +111,12 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Snapshot<K, V> {
         self.source.table()
     }
 
-    fn handle(&self) -> SnapshotHandle<'_> {
+    pub(crate) fn handle(&self) -> SnapshotHandle<'_> {
         self.segment.snapshot_taken_at(self.pinned.pin(), self.taken_ms)
     }
 
     #[inline]
-    fn reading<T>(&self, read: impl FnOnce(Typed<'_, SnapshotOf<'_>, K, V>) -> T) -> T {
+    pub(crate) fn reading<T>(&self, read: impl FnOnce(Typed<'_, SnapshotOf<'_>, K, V>) -> T) -> T {
         let handle = SnapshotOf { segment: &self.segment, snapshot: self.handle() };
         read(Typed::new(self.table(), &handle))
     }

@@ -5,7 +5,7 @@ use super::output::{Usage, complain};
 use super::progress::Progress;
 use super::{Outcome, print};
 use crate::formats::{Entry, Format, Head, Writer};
-use heirloom_worker::ReadError;
+use heirloom_worker::{ReadError, Snapshot};
 use serde_json::json;
 use std::error::Error;
 use std::fs::{self, File};
@@ -81,33 +81,36 @@ struct Dumped {
     version: u64,
 }
 
-/// Writes a whole table; the stream is given back with everything written to it.
+/// Writes a whole table as of one version; the stream is given back with everything written to it.
 fn dump<W: Write>(reader: &Bytes, out: W, format: Format) -> Result<(Dumped, W), Box<dyn Error>> {
-    let info = reader.info();
-    let progress = Progress::entries("dumping", info.entries);
+    let snapshot = reader.snapshot()?;
+    let progress = Progress::entries("dumping", snapshot.len()?);
     // The header of CSV says it before the first entry is seen.
-    let deadlines = format == Format::Csv && has_deadlines(reader)?;
-    let head = Head { kind: info.kind, version: info.version };
+    let deadlines = format == Format::Csv && has_deadlines(&snapshot)?;
+    let head = Head { kind: reader.info().kind, version: snapshot.version() };
     let mut writer = Writer::begin(BufWriter::new(out), format, head, deadlines)?;
+    if let Some(schema) = snapshot.schema()? {
+        writer.schema(&schema)?;
+    }
     let (mut entries, mut written) = (0, Ok(()));
-    reader.visit(&mut |key, value, attributes| {
+    snapshot.visit(&mut |key, value, attributes| {
         entries += 1;
         progress.at(entries);
         written = writer.entry(Entry { key, value, attributes, line: None });
         written.is_ok()
     })?;
     written?;
-    if let Some(bequest) = reader.bequest_bytes()? {
+    if let Some(bequest) = snapshot.bequest_bytes()? {
         writer.bequest(&bequest)?;
     }
     let out = writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
-    Ok((Dumped { entries, version: info.version }, out))
+    Ok((Dumped { entries, version: snapshot.version() }, out))
 }
 
 /// Whether any entry expires.
-fn has_deadlines(reader: &Bytes) -> Result<bool, ReadError> {
+fn has_deadlines(snapshot: &Snapshot<[u8], [u8]>) -> Result<bool, ReadError> {
     let mut found = false;
-    reader.visit(&mut |_, _, attributes| {
+    snapshot.visit(&mut |_, _, attributes| {
         found = attributes.deadline_ms.is_some();
         !found
     })?;

@@ -7,7 +7,7 @@ use super::progress::Progress;
 use super::{Outcome, print};
 use crate::formats::{self, Entry, Format, FormatError, Head, Item};
 use heirloom_protocol::table::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
-use heirloom_worker::Writer;
+use heirloom_worker::{TableSchema, WriteError, Writer};
 use serde_json::json;
 use std::error::Error;
 use std::fs::File;
@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 /// of it is checked before the table is touched. From a pipe, what comes before an error is loaded, and how much that was
 /// is said. Each entry is a commit of its own; readers see them come.
 ///
-/// A dump's bequest is left for the next owner where the table has no entries and no bequest, and with --replace.
+/// A dump's bequest is left for the next owner where the table has no entries and no bequest, and with --replace. Then the
+/// table is empty for readers from its first entry on; there is no way back.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -36,6 +37,10 @@ pub(super) struct Args {
     #[arg(long)]
     format: Option<Format>,
 
+    /// Remove all entries of the table first
+    #[arg(long)]
+    replace: bool,
+
     #[command(flatten)]
     take: Take,
 
@@ -48,7 +53,7 @@ const EXAMPLES: &str = "\
 Examples:
   heirloom load cars cars.csv
   heirloom dump sales - --format dump | heirloom load sales_copy - --format dump
-  heirloom load sales sales.dump --handoff";
+  heirloom load sales sales.dump --replace --handoff";
 
 pub(super) fn run(args: &Args, socket: Option<PathBuf>) -> Outcome {
     let format = format_of(args.format, &args.file)?;
@@ -59,13 +64,14 @@ pub(super) fn run(args: &Args, socket: Option<PathBuf>) -> Outcome {
         source.rewind()?;
     }
     let mut writer = loader::take(socket, &args.table, args.take)?;
-    let mut load = Load::new(&mut writer);
-    let outcome = source.read(format, "loading", &mut |item| load.take(item));
-    let entries = load.entries;
+    let mut load = Load::new(&mut writer, args.replace);
+    let outcome = source.read(format, "loading", &mut |item| load.take(item)).and_then(|()| load.begin());
+    let (entries, cleared) = (load.entries, args.replace && !load.replace);
     if let Err(error) = outcome {
         let table = &args.table;
-        return Err(match entries {
-            0 => format!("{error}; nothing was loaded into table `{table}`"),
+        return Err(match (entries, cleared) {
+            (0, false) => format!("{error}; nothing was loaded into table `{table}`"),
+            (0, true) => format!("{error}; table `{table}` has been cleared, and is empty"),
             _ => format!("{error}; the {entries} entries before that are in table `{table}`"),
         }
         .into());
@@ -162,24 +168,36 @@ fn check(item: Item<'_>) -> Result<(), String> {
 /// Entries on their way into the table.
 struct Load<'w> {
     writer: &'w mut Writer<[u8], [u8]>,
+    /// Whether the table is still to be cleared.
+    replace: bool,
     /// Whether the bequest of a dump is wanted: nobody else's is lost.
     inherits: bool,
+    schema: Option<Translation>,
     entries: u64,
 }
 
+/// From the versions that a dump's entries have to those of the table, whose entries without one have another.
+struct Translation {
+    from: TableSchema,
+    to_base: u32,
+}
+
 impl<'w> Load<'w> {
-    fn new(writer: &'w mut Writer<[u8], [u8]>) -> Self {
-        let inherits = writer.info().entries == 0 && matches!(writer.bequest_bytes(), Ok(None));
-        Self { writer, inherits, entries: 0 }
+    fn new(writer: &'w mut Writer<[u8], [u8]>, replace: bool) -> Self {
+        let is_new = writer.info().entries == 0 && matches!(writer.bequest_bytes(), Ok(None));
+        Self { writer, replace, inherits: is_new || replace, schema: None, entries: 0 }
     }
 
     fn take(&mut self, item: Item<'_>) -> Result<(), Box<dyn Error>> {
         match item {
             Item::Head(head) => self.check(head)?,
-            Item::Schema(_) => {}
-            Item::Entry(Entry { key, value, attributes, .. }) => {
-                self.writer.insert_attributed(key, value, attributes)?;
-                self.entries += 1;
+            Item::Schema(schema) => {
+                let to_base = self.writer.adopt_schema(schema)?.base_version;
+                self.schema = Some(Translation { from: schema.clone(), to_base });
+            }
+            Item::Entry(entry) => {
+                self.begin()?;
+                self.insert(entry)?;
             }
             Item::Bequest(bequest) if self.inherits => self.writer.bequeath(bequest)?,
             Item::Bequest(_) => {}
@@ -187,15 +205,35 @@ impl<'w> Load<'w> {
         Ok(())
     }
 
-    fn check(&self, head: Head) -> Result<(), String> {
-        let kind = self.writer.info().kind;
-        match head.fits(kind) {
-            true => Ok(()),
-            false => Err(format!(
-                "this is a dump of a {}, whose entries a {} would lose some of",
-                head.kind.name(),
-                kind.name()
-            )),
+    /// Clears the table where that is wanted, when it is known that there is something to load.
+    fn begin(&mut self) -> Result<(), Box<dyn Error>> {
+        if std::mem::take(&mut self.replace) {
+            self.writer.clear()?;
         }
+        Ok(())
+    }
+
+    fn insert(&mut self, entry: Entry<'_>) -> Result<(), WriteError> {
+        let Entry { key, value, mut attributes, .. } = entry;
+        if let Some(Translation { from, to_base }) = &self.schema {
+            let version = from.version_of(attributes);
+            attributes.schema_version = (version != *to_base).then_some(version);
+        }
+        self.writer.insert_attributed(key, value, attributes)?;
+        self.entries += 1;
+        Ok(())
+    }
+
+    fn check(&mut self, head: Head) -> Result<(), Box<dyn Error>> {
+        let kind = self.writer.info().kind;
+        if !head.fits(kind) {
+            let (from, to) = (head.kind.name(), kind.name());
+            return Err(format!("this is a dump of a {from}, whose entries a {to} would lose some of").into());
+        }
+        // Values without a schema count as of its version 0, where the table has one.
+        let base = self.writer.schema()?.map(|schema| schema.base_version);
+        let none = TableSchema { name: String::new(), base_version: 0 };
+        self.schema = base.map(|to_base| Translation { from: none, to_base });
+        Ok(())
     }
 }

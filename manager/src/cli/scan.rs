@@ -4,6 +4,7 @@ use super::keys::{KeyForm, Shown};
 use super::output::Usage;
 use super::{Outcome, connect};
 use crate::formats::json_lines::{Bytes, write_line};
+use heirloom_protocol::table::after_prefix;
 use heirloom_worker::{Attributes, Order};
 use serde::Serialize;
 use std::ffi::OsString;
@@ -42,6 +43,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
 
+    /// All of it as of one version; otherwise each entry is as it is when it is read
+    #[arg(long)]
+    snapshot: bool,
+
     #[command(flatten)]
     form: KeyForm,
 }
@@ -75,14 +80,18 @@ pub(super) fn run(args: &Args, socket: Option<PathBuf>) -> Outcome {
         written = write_line(&line, &mut out);
         written.is_ok() && left > 0
     };
+    let order = if args.reverse { Order::Descending } else { Order::Ascending };
     let whole = from == Bound::Unbounded && to == Bound::Unbounded && !args.reverse;
-    if whole {
-        reader.visit(&mut each)?;
-    } else if reader.info().kind.is_ordered() {
-        let order = if args.reverse { Order::Descending } else { Order::Ascending };
-        reader.visit_range(as_slice(&from), as_slice(&to), order, &mut each)?;
-    } else {
+    let (from, to) = (as_slice(&from), as_slice(&to));
+    if !whole && !reader.info().kind.is_ordered() {
         return Err(format!("table `{}` is a set, which has no order: scan all of it", args.table).into());
+    }
+    let snapshot = args.snapshot.then(|| reader.snapshot()).transpose()?;
+    match &snapshot {
+        None if whole => reader.visit(&mut each)?,
+        None => reader.visit_range(from, to, order, &mut each)?,
+        Some(snapshot) if whole => snapshot.visit(&mut each)?,
+        Some(snapshot) => snapshot.visit_range(from, to, order, &mut each)?,
     }
     written?;
     Ok(out.flush()?)
@@ -99,14 +108,6 @@ fn bounds(args: &Args) -> Result<(End, End), Usage> {
     }
     let from = key(&args.from)?.map_or(Bound::Unbounded, Bound::Included);
     Ok((from, key(&args.to)?.map_or(Bound::Unbounded, Bound::Excluded)))
-}
-
-/// The least key above all that begin with `prefix`; none where there is none.
-fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
-    let mut after = prefix[..=last].to_vec();
-    after[last] += 1;
-    Some(after)
 }
 
 fn as_slice(end: &End) -> Bound<&[u8]> {

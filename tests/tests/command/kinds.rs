@@ -92,6 +92,8 @@ fn ranges_of_what_has_an_order() {
     assert_eq!(keys(&["--from", "ab", "--to", "b"]), "ab ad");
     assert_eq!(keys(&["--from", "aa", "--limit", "1"]), "ab");
     assert_eq!(keys(&["--from", "b", "--to", "a"]), "");
+    assert_eq!(keys(&["--snapshot"]), "a ab ad b c");
+    assert_eq!(keys(&["--snapshot", "--from", "b", "--reverse"]), "c b");
     let refused = heirloom(&house, &["scan", "set", "--prefix", "a"]);
     assert!(refused.complaint(1).contains("a set, which has no order"), "{refused:?}");
     // Several values of one key.

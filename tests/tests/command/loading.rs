@@ -3,7 +3,8 @@
 use super::reading::table;
 use super::{heirloom, heirloom_with};
 use heirloom_tests::{House, eventually};
-use heirloom_worker::{Client, Owned, Worker};
+use heirloom_worker::{Client, Owned, Schema, Versioned, Worker};
+use serde::{Deserialize, Serialize};
 use std::fs;
 
 /// Empty tables: one that stays with the manager, one for the worker `shop`.
@@ -111,6 +112,57 @@ fn a_table_that_another_owns_is_loaded_only_when_it_gives_it_up() {
     sales.write(|table| table.insert("after", "owner")).expect("it is ours");
     let told = heirloom(&house, &["verify", "sales", "--handoff", "--json"]);
     assert!(told.text().contains("\"entries\":3"), "{told:?}");
+}
+
+#[test]
+fn what_is_replaced_is_gone_and_what_is_damaged_replaces_nothing() {
+    let house = house();
+    let client = house.client();
+    let load = |text: &[u8]| heirloom_with(&house, &["load", "cars", "-", "--replace"], text);
+    load(b"{\"key\":\"a\",\"value\":\"1\"}\n").text();
+    assert!(load(b"nonsense").complaint(1).contains("nothing was loaded"));
+    assert_eq!(entries(&client, "cars").len(), 1);
+    load(b"{\"key\":\"b\",\"value\":\"2\"}\n").text();
+    assert_eq!(entries(&client, "cars"), [(b"b".to_vec(), b"2".to_vec())]);
+    load(b"").text();
+    assert!(entries(&client, "cars").is_empty());
+}
+
+/// A value type, as two builds of a program have it.
+#[derive(Serialize, Deserialize)]
+struct Price<const VERSION: u32>(u64);
+
+impl<const VERSION: u32> Schema for Price<VERSION> {
+    const NAME: &'static str = "price";
+    const VERSION: u32 = VERSION;
+}
+
+#[test]
+fn a_dump_keeps_the_schema_and_the_version_of_each_value() {
+    let house = house();
+    let client = house.client();
+    fn write<const VERSION: u32>(house: &House, key: &str) {
+        let worker = Worker::connect(house.socket(), "shop").expect("there is a manager");
+        let sales = worker.own::<str, Versioned<Price<VERSION>>>("sales").expect("the table is known");
+        worker.ready().expect("the manager listens");
+        eventually("the table to be ours", || sales.is_owner().then_some(()));
+        sales.write(|table| table.insert(key, &Versioned(Price(u64::from(VERSION))))).expect("it is ours");
+    }
+    write::<3>(&house, "old");
+    write::<4>(&house, "new");
+    let dumped = heirloom(&house, &["dump", "sales", "-", "--format", "dump"]);
+    // Entries that were there before have version 0.
+    heirloom_with(&house, &["load", "copy", "-"], b"{\"key\":\"bare\",\"value\":\"\\u0007\"}").text();
+    for table in ["cars", "copy"] {
+        let told = heirloom_with(&house, &["load", table, "-", "--format", "dump"], &dumped.stdout);
+        assert!(told.stderr.contains("2 entries loaded"), "{told:?}");
+        let old = client.reader::<str, Versioned<Price<3>>>(table).expect("it can be read");
+        let new = client.reader::<str, Versioned<Price<4>>>(table).expect("it can be read");
+        assert_eq!(old.get("old").expect("it is of this version").map(|price| price.0.0), Some(3));
+        assert_eq!(new.get("new").expect("it is of this version").map(|price| price.0.0), Some(4));
+        assert!(old.get("new").is_err() && new.get("old").is_err(), "never a wrong value");
+        assert_eq!(new.get("bare").is_err(), table == "copy");
+    }
 }
 
 #[test]
