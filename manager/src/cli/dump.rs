@@ -76,13 +76,13 @@ pub(super) fn format_of(asked: Option<Format>, file: &Path) -> Result<Format, Us
 }
 
 /// What was written.
-struct Dumped {
-    entries: u64,
+pub(super) struct Dumped {
+    pub(super) entries: u64,
     version: u64,
 }
 
 /// Writes a whole table as of one version; the stream is given back with everything written to it.
-fn dump<W: Write>(reader: &Bytes, out: W, format: Format) -> Result<(Dumped, W), Box<dyn Error>> {
+pub(super) fn dump<W: Write>(reader: &Bytes, out: W, format: Format) -> Result<(Dumped, W), Box<dyn Error>> {
     let snapshot = reader.snapshot()?;
     let progress = Progress::entries("dumping", snapshot.len()?);
     // The header of CSV says it before the first entry is seen.

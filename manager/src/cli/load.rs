@@ -237,3 +237,70 @@ impl<'w> Load<'w> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::connect::Bytes;
+    use crate::cli::dump::dump;
+    use heirloom_worker::testing::{Table, table};
+    use heirloom_worker::{Attributes, Kind};
+    use proptest::prelude::*;
+
+    type Content = Vec<(Vec<u8>, Vec<u8>, Option<u64>)>;
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof!["[a-c]{0,2}".prop_map(String::into_bytes), prop::collection::vec(any::<u8>(), 0..300)]
+    }
+
+    /// A moment that no test sees, or none.
+    fn deadline() -> impl Strategy<Value = Option<u64>> {
+        prop::option::of((1 << 50)..u64::MAX)
+    }
+
+    fn content(reader: &Bytes) -> Content {
+        let mut content = Vec::new();
+        reader
+            .visit(&mut |key, value, attributes| {
+                content.push((key.to_vec(), value.to_vec(), attributes.deadline_ms));
+                true
+            })
+            .unwrap();
+        content
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn every_kind_comes_back_from_every_format(
+            written in prop::collection::vec((bytes(), bytes(), deadline()), 0..40),
+        ) {
+            for kind in [Table::set, Table::ordered_set, Table::bag, Table::duplicate_bag] {
+                let (mut writer, reader) = table::<[u8], [u8]>(kind("from"));
+                for (key, value, deadline_ms) in &written {
+                    let attributes = Attributes { deadline_ms: *deadline_ms, ..Attributes::default() };
+                    writer.insert_attributed(key, value, attributes).unwrap();
+                }
+                writer.bequeath(b"position 9".as_slice()).unwrap();
+                for format in [Format::Csv, Format::JsonLines, Format::Dump] {
+                    let (mut writer, copy) = table::<[u8], [u8]>(kind("to"));
+                    let mut load = Load::new(&mut writer, false);
+                    let (dumped, file) = dump(&reader, Vec::new(), format).unwrap();
+                    formats::read(file.as_slice(), format, "it", &mut |item| load.take(item)).unwrap();
+                    prop_assert_eq!((dumped.entries, load.entries), (reader.len(), copy.len()));
+                    let (mut before, mut after) = (content(&reader), content(&copy));
+                    // A set has no order, and in a bag the values of one key have none.
+                    if !matches!(reader.info().kind, Kind::OrderedSet | Kind::DuplicateBag) {
+                        before.sort();
+                        after.sort();
+                    }
+                    prop_assert_eq!(before, after, "{:?} of {:?}", format, reader.info().kind);
+                    let bequest = (format == Format::Dump).then(|| b"position 9".to_vec());
+                    prop_assert_eq!(copy.bequest_bytes().unwrap(), bequest);
+                    prop_assert_eq!(writer.verify().unwrap().entries, copy.len());
+                }
+            }
+        }
+    }
+}
