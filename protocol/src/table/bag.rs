@@ -67,6 +67,15 @@ fn unescape(composite: &[u8], key: &mut Vec<u8>) -> Option<()> {
     }
 }
 
+/// Makes the key of the composite key from `start` on.
+pub(super) fn unescape_from(bytes: &mut Vec<u8>, start: usize) -> Option<()> {
+    let mut key = Vec::new();
+    unescape(&bytes[start..], &mut key)?;
+    bytes.truncate(start);
+    bytes.extend_from_slice(&key);
+    Some(())
+}
+
 /// A bound of keys as one of composite keys.
 fn composite_bound(bound: Bound<&[u8]>, is_lower: bool) -> Bound<Vec<u8>> {
     let (Bound::Included(key) | Bound::Excluded(key)) = bound else { return Bound::Unbounded };

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::ring::{GivenUp, Record, RecordKind, Ring, given_up};
 use crate::region::Region;
+use crate::table::bag::unescape_from;
 use crate::table::layout::{RING_LOW, RING_SINCE, RING_TAIL};
 use crate::table::reader::TableReader;
 
@@ -166,6 +167,10 @@ impl<R: Region> TableReader<R> {
                     RecordKind::Written | RecordKind::Removed => {
                         let start = changes.bytes.len();
                         record.copy_key(region, ring, at, &mut changes.bytes);
+                        if self.layout().kind.is_bag() {
+                            // What changed are values of this key: the record has the composite key of one.
+                            unescape_from(&mut changes.bytes, start)?;
+                        }
                         changes.keys.push(start..changes.bytes.len());
                     }
                     RecordKind::Cleared => {

@@ -9,6 +9,8 @@ mod range;
 mod shrink;
 mod walk;
 
+#[cfg(test)]
+pub(super) use node::leaf_class;
 pub(super) use range::Span;
 pub(super) use shrink::Tending;
 pub use walk::after_prefix;

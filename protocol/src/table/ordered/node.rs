@@ -73,9 +73,10 @@ pub(in crate::table) fn inner_class() -> Class {
     Class::of_node(INNER_WORDS * 8).expect("an inner node is small")
 }
 
-/// The class of a long separator's block.
+/// The class of a long separator's block: one of those for parts of an index, but where it is very long.
 pub(in crate::table) fn separator_class(bytes: usize) -> Class {
-    Class::of_bytes(HEADER_WORDS * 8 + bytes as u64).expect("a separator is not longer than a key")
+    let bytes = HEADER_WORDS * 8 + bytes as u64;
+    Class::of_node(bytes).or_else(|| Class::of_bytes(bytes)).expect("a separator is not longer than a key")
 }
 
 /// The first eight bytes of a key as a number that compares like them.

@@ -101,12 +101,26 @@ impl<R: Region> TableWriter<R> {
                 break;
             }
             let key = std::mem::take(&mut self.tending.cursor);
-            if self.tend(&key).inspect_err(|_| self.abandon())? {
-                self.tending.cursor = key;
-                self.commit().inspect_err(|_| self.abandon())?;
-                return Ok(true);
+            match self
+                .tend(&key)
+                .and_then(|staged| if staged { self.commit() } else { Ok(()) }.map(|()| staged))
+            {
+                Ok(true) => {
+                    self.tending.cursor = key;
+                    return Ok(true);
+                }
+                Ok(false) => self.tending.cursor = self.next_leaf(&key)?,
+                Err(WriteError::TableFull { .. } | WriteError::OutOfMemory(_)) => {
+                    // What is ready is forgotten with the stage, and must be known again for the write's next try.
+                    self.abandon();
+                    self.move_horizon();
+                    break;
+                }
+                Err(error) => {
+                    self.abandon();
+                    return Err(error);
+                }
             }
-            self.tending.cursor = self.next_leaf(&key)?;
         }
         Ok(false)
     }

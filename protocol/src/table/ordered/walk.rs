@@ -137,6 +137,7 @@ impl<R: Region> TableReader<R> {
         batch.entries.clear();
         let Some((leaf, end)) = self.leaf_at(near, order)? else { return Ok(None) };
         let next = end.map(|separator| separator.copy(self.layout(), self.region())).transpose()?;
+        let end = next.as_deref().map(|bound| order.far_end(bound));
         let (permutation, positions) = self.positions_from(leaf, near, order)?;
         let ordered: &mut dyn Iterator<Item = usize> = match order {
             Order::Ascending => &mut positions.into_iter(),
@@ -148,6 +149,10 @@ impl<R: Region> TableReader<R> {
             let key = &batch.bytes[entry.start..entry.key_end];
             if order.is_beyond(key, far) {
                 return Ok(None);
+            }
+            // A leaf whose neighbour has gone since the way to it was read may have keys of that one's range by now.
+            if end.is_some_and(|end| order.is_beyond(key, end)) {
+                break;
             }
             let last = (batch.entries.len() + 1 == at_once).then(|| Bound::Excluded(key.to_vec()));
             batch.entries.push(entry);
@@ -289,6 +294,14 @@ impl Order {
             (Bound::Excluded(end), Order::Ascending) => key >= end,
             (Bound::Included(end), Order::Descending) => key < end,
             (Bound::Excluded(end), Order::Descending) => key <= end,
+        }
+    }
+
+    /// The far end of a leaf whose range ends at a separator: keys from there on are on its right.
+    fn far_end(self, separator: &[u8]) -> Bound<&[u8]> {
+        match self {
+            Self::Ascending => Bound::Excluded(separator),
+            Self::Descending => Bound::Included(separator),
         }
     }
 

@@ -13,26 +13,30 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::region::{HeapRegion, RecordingRegion, Region, Store};
-use crate::table::layout::{APPLIED, COUNTS, Counts, HORIZON, NEXT_SPAN, ROOT};
-use crate::table::{self, Recovery, TableOptions, TableReader, TableWriter, WriteError};
+use crate::table::layout::{
+    APPLIED, COUNTS, Counts, HORIZON, NEXT_SPAN, ROOT, TREE, TREE_NODES, TreeNodes, queue_word,
+};
+use crate::table::ordered::{Span, leaf_class};
+use crate::table::versions::AsOf;
+use crate::table::{self, Kind, Order, Recovery, TableOptions, TableReader, TableWriter, WriteError};
 
 type Map = HashMap<Vec<u8>, Vec<u8>>;
 type Live = Arc<RecordingRegion<HeapRegion>>;
 
-/// What a table holds: its entries and its bequest.
+/// What a table holds: its entries, by the keys that its index has, and its bequest.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Content {
-    entries: Map,
+pub(super) struct Content {
+    pub(super) entries: Map,
     bequest: Option<Vec<u8>>,
 }
 
 /// One operation: the writes of a transaction (one write outside of one, where `single`).
 #[derive(Debug, Clone, Default)]
-struct Operation {
-    name: &'static str,
-    writes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    bequest: Option<Vec<u8>>,
-    single: bool,
+pub(super) struct Operation {
+    pub(super) name: &'static str,
+    pub(super) writes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub(super) bequest: Option<Vec<u8>>,
+    pub(super) single: bool,
 }
 
 /// The distinct states seen, by operation: a hash of all words each.
@@ -40,23 +44,24 @@ struct Operation {
 struct Seen(BTreeMap<&'static str, HashSet<u64>>);
 
 /// A table whose every store is tried.
-struct Scene {
+pub(super) struct Scene {
+    pub(super) kind: Kind,
     live: Live,
-    writer: TableWriter<Live>,
+    pub(super) writer: TableWriter<Live>,
     /// The same words, some stores behind.
     image: HeapRegion,
     image_hash: u64,
-    content: Content,
+    pub(super) content: Content,
     seen: Seen,
     recoveries: HashMap<&'static str, usize>,
     /// Every how many stores of a long operation a cut is tried.
-    stride: usize,
+    pub(super) stride: usize,
     random: u64,
 }
 
 impl Scene {
-    fn new(max_bytes: u64, seed: u64) -> Self {
-        let options = TableOptions { seed, reserve_bytes: max_bytes, ..TableOptions::set(max_bytes) };
+    pub(super) fn new(kind: Kind, max_bytes: u64, seed: u64) -> Self {
+        let options = TableOptions { seed, reserve_bytes: max_bytes, ..TableOptions::new(kind, max_bytes) };
         let live = Arc::new(RecordingRegion::new(HeapRegion::new(options.segment_bytes() / 8)));
         table::create(&live, &options).unwrap();
         let mut writer = TableWriter::open(live.clone(), 0).unwrap();
@@ -67,6 +72,7 @@ impl Scene {
         }
         let recoveries = HashMap::new();
         Self {
+            kind,
             live,
             writer,
             image,
@@ -79,22 +85,35 @@ impl Scene {
         }
     }
 
-    fn random(&mut self, below: u64) -> u64 {
+    pub(super) fn random(&mut self, below: u64) -> u64 {
         self.random =
             self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.random >> 33) % below
     }
 
     /// Carries operations out without trying their cuts.
-    fn prepare(&mut self, operation: &Operation) -> Result<(), WriteError> {
+    pub(super) fn prepare(&mut self, operation: &Operation) -> Result<(), WriteError> {
         let result = carry_out(&mut self.writer, operation).map(drop);
         for store in self.live.take() {
             self.step(store);
         }
         if result.is_ok() {
-            self.content = after(&self.content, operation);
+            self.content = self.after(operation);
         }
         result
+    }
+
+    /// What the table holds after an operation that was carried out. Of a bag, that is read: which composite keys its
+    /// objects get is said by the bag itself, and whether it is right by the tests of bags.
+    fn after(&self, operation: &Operation) -> Content {
+        let mut content = after(&self.content, operation);
+        if self.kind.is_bag() {
+            content.entries.clear();
+            visit(&TableReader::open(&self.live).unwrap(), Order::Ascending, &mut |key, value| {
+                content.entries.insert(key.to_vec(), value.to_vec());
+            });
+        }
+        content
     }
 
     fn step(&mut self, store: Store) {
@@ -103,18 +122,19 @@ impl Scene {
     }
 
     /// Carries an operation out and tries each of its cuts.
-    fn cut(&mut self, operation: &Operation) -> Result<(), WriteError> {
+    pub(super) fn cut(&mut self, operation: &Operation) -> Result<(), WriteError> {
         let version = self.writer.version();
         let before = self.content.clone();
         let (root, spans, horizon) =
             (self.live.load(ROOT), self.live.load(NEXT_SPAN), self.live.load(HORIZON));
         let counts = Counts::from_word(self.live.load(COUNTS));
+        let tree = Shape::of(&self.live);
         let result = carry_out(&mut self.writer, operation);
         // The index may have grown before a large transaction's own commit.
         let version = result.as_ref().map_or(version, |own| own.map_or(version, |own| own.saturating_sub(1)));
         let result = result.map(drop);
         let stores = self.live.take();
-        let after = if result.is_ok() { after(&before, operation) } else { before.clone() };
+        let after = if result.is_ok() { self.after(operation) } else { before.clone() };
 
         let mut names = vec![operation.name];
         let (buckets, now) = (root as u32, self.live.load(ROOT) as u32);
@@ -125,6 +145,7 @@ impl Scene {
         names.extend((self.live.load(HORIZON) > horizon).then_some("reuse (horizon moved)"));
         names.extend((new_counts.slots < counts.slots).then_some("reclaim of removed entries"));
         names.extend(matches!(result, Err(WriteError::TableFull { .. })).then_some("full table"));
+        names.extend(tree.what_became_of_it(&Shape::of(&self.live)));
 
         let length = stores.len();
         for (done, store) in stores.into_iter().enumerate() {
@@ -153,7 +174,8 @@ impl Scene {
         *self.recoveries.entry(recovery_name(found)).or_default() += 1;
         let stores = recovering.take();
 
-        let stands = self.image.load(APPLIED) > version;
+        // Where memory was short, commits of housekeeping came before the operation's own.
+        let stands = self.image.load(APPLIED) > version && holds(&self.image, after);
         let content = if stands { after } else { before };
         readers_see(&self.image, content, content, names);
         let report = table::verify(&self.image).unwrap_or_else(|error| panic!("{names:?}: {error}"));
@@ -180,6 +202,63 @@ impl Scene {
             again.undo();
         }
     }
+}
+
+/// What the ordered index looks like from far.
+struct Shape {
+    nodes: TreeNodes,
+    height: u64,
+    leaves_freed: u64,
+}
+
+impl Shape {
+    fn of<R: Region>(region: &R) -> Self {
+        let nodes = TreeNodes::from_word(region.load(TREE_NODES));
+        Self {
+            nodes,
+            height: region.load(TREE) >> 32,
+            leaves_freed: region.load(queue_word(leaf_class())) >> 32,
+        }
+    }
+
+    fn what_became_of_it(&self, now: &Self) -> Vec<&'static str> {
+        let (leaves, inners) =
+            (now.nodes.leaves.cmp(&self.nodes.leaves), now.nodes.inners.cmp(&self.nodes.inners));
+        let height = now.height.cmp(&self.height);
+        let mut names = Vec::new();
+        names.extend(leaves.is_gt().then_some("split of a leaf"));
+        names.extend(leaves.is_lt().then_some("end of a leaf"));
+        names.extend((leaves.is_eq() && now.leaves_freed != self.leaves_freed).then_some("copy of a leaf"));
+        names.extend((inners.is_gt() && height.is_eq()).then_some("split of an inner node"));
+        names.extend((inners.is_lt() && height.is_eq()).then_some("end of an inner node"));
+        names.extend((height.is_gt() && self.nodes.leaves > 0).then_some("growth of the root"));
+        names.extend(height.is_lt().then_some("lowering of the root"));
+        names
+    }
+}
+
+/// Visits all entries by the keys that the index has: those of bags are composite.
+fn visit<R: Region>(reader: &TableReader<R>, order: Order, each: &mut dyn FnMut(&[u8], &[u8])) {
+    let each = &mut |key: &[u8], value: &[u8], _| {
+        each(key, value);
+        true
+    };
+    let kind = reader.layout().kind;
+    if kind.is_ordered() {
+        reader.walk(AsOf::Newest, Span::ALL, order, usize::MAX, each).expect("a walk");
+    } else {
+        reader.scan_attributed(each).expect("a scan");
+    }
+}
+
+/// The value of a key that the index has.
+fn get<R: Region>(reader: &TableReader<R>, key: &[u8]) -> Option<Vec<u8>> {
+    let mut value = Vec::new();
+    let found = match reader.layout().kind {
+        Kind::Bag | Kind::DuplicateBag => reader.read_by_index_key(AsOf::Newest, key, &mut value),
+        _ => reader.read_into(key, &mut value),
+    };
+    found.expect("a get").map(|_| value)
 }
 
 fn recovery_name(recovery: Recovery) -> &'static str {
@@ -236,17 +315,24 @@ fn after(before: &Content, operation: &Operation) -> Content {
     content
 }
 
+fn holds(image: &HeapRegion, content: &Content) -> bool {
+    let reader = TableReader::open(image).unwrap();
+    let mut entries = Map::new();
+    visit(&reader, Order::Ascending, &mut |key, value| {
+        entries.insert(key.to_vec(), value.to_vec());
+    });
+    entries == content.entries && reader.bequest().unwrap() == content.bequest
+}
+
 /// Each key, and the bequest, is as in one or the other. An entry that neither has is not there.
 fn readers_see(image: &HeapRegion, before: &Content, after: &Content, names: &[&'static str]) {
     let reader = TableReader::open(image).expect("a reader opens a table whatever its owner was doing");
-    let mut value = Vec::new();
     for key in
         before.entries.keys().chain(after.entries.keys().filter(|key| !before.entries.contains_key(*key)))
     {
-        value.clear();
-        let found = reader.get_into(key, &mut value).expect("a get").then_some(&value);
+        let found = get(&reader, key);
         assert!(
-            found == before.entries.get(key) || found == after.entries.get(key),
+            found.as_ref() == before.entries.get(key) || found.as_ref() == after.entries.get(key),
             "{names:?}: {key:?} is {found:?}, was {:?}, will be {:?}",
             before.entries.get(key),
             after.entries.get(key),
@@ -254,18 +340,22 @@ fn readers_see(image: &HeapRegion, before: &Content, after: &Content, names: &[&
     }
     let bequest = reader.bequest().expect("the bequest");
     assert!(bequest == before.bequest || bequest == after.bequest, "{names:?}: bequest {bequest:?}");
-    let mut scanned = HashSet::new();
-    reader
-        .scan(&mut |key, value| {
+    let is_ordered = reader.layout().kind.is_ordered();
+    for order in [Order::Ascending, Order::Descending].into_iter().take(if is_ordered { 2 } else { 1 }) {
+        let mut scanned = HashSet::new();
+        let mut last: Option<Vec<u8>> = None;
+        visit(&reader, order, &mut |key, value| {
             assert!(scanned.insert(key.to_vec()), "{names:?}: a scan meets {key:?} twice");
             let value = Some(value);
             let is = |content: &Content| content.entries.get(key).map(Vec::as_slice) == value;
             assert!(is(before) || is(after), "{names:?}: a scan meets {key:?}");
-            true
-        })
-        .expect("a scan");
-    for key in before.entries.keys().filter(|key| after.entries.contains_key(*key)) {
-        assert!(scanned.contains(key), "{names:?}: a scan misses {key:?}");
+            let in_order = last.as_ref().is_none_or(|last| (**last < *key) == (order == Order::Ascending));
+            assert!(!is_ordered || in_order, "{names:?}: a scan meets {key:?} after {last:?}");
+            last = Some(key.to_vec());
+        });
+        for key in before.entries.keys().filter(|key| after.entries.contains_key(*key)) {
+            assert!(scanned.contains(key), "{names:?}: a scan misses {key:?}");
+        }
     }
 }
 
@@ -273,12 +363,24 @@ fn readers_see(image: &HeapRegion, before: &Content, after: &Content, names: &[&
 fn heir_goes_on(region: &RecordingRegion<&HeapRegion>, content: &Content) {
     let mut writer = TableWriter::open(region, 0).expect("the heir opens a recovered table");
     writer.batch_commits = 3;
-    let mut keys: Vec<&Vec<u8>> = content.entries.keys().collect();
+    let mut keys: Vec<Vec<u8>> = content.entries.keys().cloned().collect();
     keys.sort();
     let mut entries = content.entries.len() as u64;
+    if writer.reader().layout().kind.is_bag() {
+        // By the keys that users know.
+        keys.clear();
+        writer
+            .reader()
+            .scan(&mut |key, _| {
+                keys.push(key.to_vec());
+                true
+            })
+            .expect("a scan");
+        keys.dedup();
+    }
     for (number, key) in keys.iter().take(6).enumerate() {
+        entries -= writer.reader().count(key).expect("a count");
         assert!(writer.remove(key).expect("removing always works"));
-        entries -= 1;
         match writer.insert(key, &[number as u8; 24]) {
             Ok(replaced) => {
                 assert!(!replaced);
@@ -299,7 +401,7 @@ fn heir_goes_on(region: &RecordingRegion<&HeapRegion>, content: &Content) {
     assert_eq!(report.entries, entries);
 }
 
-fn key(number: u64) -> Vec<u8> {
+pub(super) fn key(number: u64) -> Vec<u8> {
     let mut key = number.to_le_bytes().to_vec();
     key.truncate(2 + (number % 7) as usize);
     if number % 41 == 40 {
@@ -308,17 +410,17 @@ fn key(number: u64) -> Vec<u8> {
     key
 }
 
-fn single(name: &'static str, key: Vec<u8>, value: Option<Vec<u8>>) -> Operation {
+pub(super) fn single(name: &'static str, key: Vec<u8>, value: Option<Vec<u8>>) -> Operation {
     Operation { name, writes: vec![(key, value)], single: true, bequest: None }
 }
 
 /// A random operation on keys below `keys`, named by what it does.
-fn random_operation(scene: &mut Scene, keys: u64) -> Operation {
+pub(super) fn random_operation(scene: &mut Scene, keys: u64) -> Operation {
     let key = key(scene.random(keys));
     let length =
         [0, 5, 24, 40, 64, 200, 4200][scene.random(7) as usize].min(if keys > 100 { 40 } else { 5000 });
     let value = vec![scene.random(250) as u8; length];
-    let there = scene.content.entries.contains_key(&key);
+    let there = scene.writer.reader().contains(&key).unwrap();
     match scene.random(10) {
         0..5 => single(if there { "overwrite" } else { "insert" }, key, Some(value)),
         5..8 => single(if there { "remove" } else { "remove of nothing" }, key, None),
@@ -335,7 +437,7 @@ fn random_operation(scene: &mut Scene, keys: u64) -> Operation {
     }
 }
 
-fn report(scenes: &[Scene]) -> BTreeMap<&'static str, usize> {
+pub(super) fn report(scenes: &[Scene]) -> BTreeMap<&'static str, usize> {
     let mut states = BTreeMap::new();
     let mut recoveries: BTreeMap<&str, usize> = BTreeMap::new();
     for scene in scenes {
@@ -346,11 +448,12 @@ fn report(scenes: &[Scene]) -> BTreeMap<&'static str, usize> {
             *recoveries.entry(name).or_default() += count;
         }
     }
+    let kind = scenes[0].kind.name();
     for (name, count) in &states {
-        println!("set: {name}: {count} distinct states");
+        println!("{kind}: {name}: {count} distinct states");
     }
     for (name, count) in &recoveries {
-        println!("set: recovery found {name}: {count} times");
+        println!("{kind}: recovery found {name}: {count} times");
     }
     for found in ["clean", "log discarded", "reapplied"] {
         assert!(recoveries.get(found).is_some_and(|count| *count > 0), "recovery never found: {found}");
@@ -361,12 +464,12 @@ fn report(scenes: &[Scene]) -> BTreeMap<&'static str, usize> {
 #[test]
 fn every_store_of_every_operation() {
     let scenes = [
-        random_operations(1),
-        random_operations(2),
+        random_operations(Kind::Set, 1),
+        random_operations(Kind::Set, 2),
         growing_and_shrinking(),
-        re_inserts(),
-        full_table(),
-        large_transactions(),
+        re_inserts(Kind::Set),
+        full_table(Kind::Set),
+        large_transactions(Kind::Set),
     ];
     let states = report(&scenes);
     for name in [
@@ -390,8 +493,8 @@ fn every_store_of_every_operation() {
 }
 
 /// All operations, on few keys, so that every state comes up: removed, reclaimed, inserted again, in and out of order.
-fn random_operations(seed: u64) -> Scene {
-    let mut scene = Scene::new(1 << 20, seed);
+pub(super) fn random_operations(kind: Kind, seed: u64) -> Scene {
+    let mut scene = Scene::new(kind, 1 << 20, seed);
     for _ in 0..250 {
         let operation = random_operation(&mut scene, 30);
         scene.cut(&operation).unwrap();
@@ -401,7 +504,7 @@ fn random_operations(seed: u64) -> Scene {
 
 /// Through the depth at which the window of the tags changes, and back.
 fn growing_and_shrinking() -> Scene {
-    let mut scene = Scene::new(1 << 20, 3);
+    let mut scene = Scene::new(Kind::Set, 1 << 20, 3);
     let insert = |number: u64| single("insert", key(number), Some(vec![number as u8; 16]));
     let remove = |number: u64| single("remove", key(number), None);
     // 64 buckets, where the window changes, are reached at 350 entries.
@@ -424,8 +527,8 @@ fn growing_and_shrinking() -> Scene {
 }
 
 /// A key comes back before its slot was emptied, and after.
-fn re_inserts() -> Scene {
-    let mut scene = Scene::new(1 << 20, 4);
+pub(super) fn re_inserts(kind: Kind) -> Scene {
+    let mut scene = Scene::new(kind, 1 << 20, 4);
     for number in 0..12 {
         scene.prepare(&single("insert", key(number), Some(vec![1; 20]))).unwrap();
     }
@@ -441,8 +544,8 @@ fn re_inserts() -> Scene {
 }
 
 /// The last writes that fit, the first that do not, and the way out.
-fn full_table() -> Scene {
-    let mut scene = Scene::new(table::MIN_BYTES, 5);
+pub(super) fn full_table(kind: Kind) -> Scene {
+    let mut scene = Scene::new(kind, table::MIN_BYTES, 5);
     let mut number = 0;
     while scene.prepare(&single("insert", key(number), Some(vec![3; 2000]))).is_ok() {
         number += 1;
@@ -473,8 +576,8 @@ fn full_table() -> Scene {
 }
 
 /// Hundreds of writes at once, cut here and there.
-fn large_transactions() -> Scene {
-    let mut scene = Scene::new(2 << 20, 6);
+pub(super) fn large_transactions(kind: Kind) -> Scene {
+    let mut scene = Scene::new(kind, 2 << 20, 6);
     scene.stride = 61;
     for round in 0..4 {
         let writes = (0..300)

@@ -3,6 +3,7 @@
 //!
 //! A call that reads far more words than there are is taken for one that does not end: see [`Frail::allow_loads`].
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::support::{Frail, Random, effort, new_table};
@@ -11,9 +12,9 @@ use crate::table::class::{SPAN_UNITS, Unit};
 use crate::table::entry::{HEADER_WORDS, MAX_VERSION};
 use crate::table::layout::{
     APPLIED, BEQUEST, COMMITTED, COUNTS, EPOCH, HORIZON, LOG_PRESENT, Layout, MERGED_AT, MOST_BUCKETS,
-    NEXT_SPAN, Queue, RETIRED, ROOT, queue_word,
+    NEXT_SPAN, Queue, RETIRED, ROOT, TREE, queue_word,
 };
-use crate::table::{self, MIN_BYTES, OpenError, TableReader, TableWriter};
+use crate::table::{self, Kind, MIN_BYTES, OpenError, Order, TableOptions, TableReader, TableWriter};
 
 /// Far more than any call needs on the small tables here.
 const MOST_LOADS: u64 = 30_000_000;
@@ -74,6 +75,18 @@ fn try_everything(region: &Garbled, what: &str) {
     call("bequest", &mut || drop(reader.bequest()));
     call("info", &mut || assert!(format!("{:?}", reader.info()).contains("entries")));
     call("scan", &mut || drop(reader.scan(&mut |_, _| true)));
+    call("range", &mut || {
+        let from = Bound::Excluded(key(400).to_vec());
+        drop(reader.range(
+            from.as_ref().map(Vec::as_slice),
+            Bound::Unbounded,
+            Order::Descending,
+            &mut |_, _| true,
+        ));
+    });
+    call("next", &mut || drop(reader.next(&key(300))));
+    call("prev", &mut || drop(reader.prev(&key(300))));
+    call("values", &mut || drop(reader.values(&key(200), &mut |_| true)));
     call("verify", &mut || drop(table::verify(region)));
     call("recover", &mut || drop(table::recover(region)));
     call("verify after recovery", &mut || drop(table::verify(region)));
@@ -86,7 +99,7 @@ fn try_everything(region: &Garbled, what: &str) {
     call("bequeath", &mut || drop(writer.bequeath(b"x")));
     call("a transaction", &mut || {
         let mut transaction = writer.transaction();
-        (0..50).for_each(|number| transaction.insert(&key(1000 + number), &[2; 100]).unwrap());
+        (0..50).for_each(|number| drop(transaction.insert(&key(1000 + number), &[2; 100])));
         drop(transaction.commit());
     });
     call("verify after writes", &mut || drop(table::verify(region)));
@@ -296,7 +309,20 @@ fn a_region_that_vanished_gives_errors() {
 /// Words are changed here and there, at rest and in the middle of a commit.
 #[test]
 fn tables_with_random_words_changed() {
-    let live = Arc::new(RecordingRegion::new(HeapRegion::from_words(&new_table(MIN_BYTES).to_words())));
+    change_random_words(Kind::Set, 600);
+}
+
+#[test]
+fn trees_with_random_words_changed() {
+    change_random_words(Kind::OrderedSet, 400);
+    change_random_words(Kind::Bag, 100);
+    change_random_words(Kind::DuplicateBag, 100);
+}
+
+fn change_random_words(kind: Kind, tries: u64) {
+    let options = TableOptions { reserve_bytes: MIN_BYTES, ..TableOptions::new(kind, MIN_BYTES) };
+    let live = Arc::new(RecordingRegion::new(HeapRegion::new(options.segment_bytes() / 8)));
+    table::create(&live, &options).unwrap();
     let mut writer = fill(live.clone());
     live.take();
     let at_rest = HeapRegion::from_words(&(0..live.words()).map(|word| live.load(word)).collect::<Vec<_>>());
@@ -309,7 +335,7 @@ fn tables_with_random_words_changed() {
 
     let region = garbled(at_rest);
     let layout = Layout::read(&region).unwrap();
-    for seed in 0..600 * effort() as u64 {
+    for seed in 0..tries * effort() as u64 {
         let mut random = Random(seed);
         let mut what = format!("seed {seed}:");
         if seed % 2 == 1 {
@@ -330,13 +356,14 @@ fn tables_with_random_words_changed() {
 
 /// Mostly words that matter.
 fn some_word(layout: &Layout, random: &mut Random) -> u64 {
-    let (start, words) = match random.below(8) {
+    let (start, words) = match random.below(9) {
         0 | 1 => (COMMITTED, 11),
         2 => (COMMITTED, 310),
         3 => (layout.index.start, 1100),
         4 => (layout.arena.start + 2048, 20_000),
         5 => (layout.spans.start, 20),
         6 => (layout.log.start, 30),
+        7 => (TREE, 2),
         _ => (EPOCH, 2),
     };
     start + random.below(words) as u64

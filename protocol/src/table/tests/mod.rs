@@ -2,7 +2,7 @@
 //!
 //! | file | what is shown |
 //! | --- | --- |
-//! | `cuts` | the owner may die at any store, and so may who recovers |
+//! | `cuts`, `cuts_of_trees` | the owner may die at any store, and so may who recovers |
 //! | `pauses` | a reader may stand still at any load while the owner goes on |
 //! | `model` | random operations do what a plain map does |
 //! | `operations` | looking and writing in one step; entries that expire |
@@ -23,10 +23,12 @@
 //! Those that draw samples draw more with `HEIRLOOM_EFFORT=50`. That they would find a fault is shown by planting some: see
 //! `tests/faults` beside this crate.
 
+mod bags;
 mod bulk;
 mod changes;
 mod compaction;
 mod cuts;
+mod cuts_of_trees;
 mod fencing;
 mod full;
 mod garbage;

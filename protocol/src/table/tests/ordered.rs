@@ -1,13 +1,14 @@
 //! The ordered index against a `BTreeMap`: random operations on keys that make it hard, and ranges both ways.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
-use std::sync::Arc;
+use std::ops::{Bound, Range};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 
 use super::support::Random;
-use crate::region::HeapRegion;
+use crate::region::{HeapRegion, OutOfMemory, Region};
 use crate::table::{self, Kind, Order, ReadError, TableOptions, TableReader, TableWriter, WriteError};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -261,4 +262,82 @@ fn a_set_has_no_order() {
     assert_eq!(reader.first(), Err(ReadError::NotOrdered));
     let range = reader.range(Bound::Unbounded, Bound::Unbounded, Order::Ascending, &mut |_, _| true);
     assert_eq!(range, Err(ReadError::NotOrdered));
+}
+
+/// A region where the owner does something before one of a reader's loads.
+struct Interrupted {
+    inner: Live,
+    loads_left: AtomicUsize,
+    owner: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Region for Interrupted {
+    fn words(&self) -> u64 {
+        self.inner.words()
+    }
+
+    fn load(&self, word: u64) -> u64 {
+        if self.loads_left.fetch_sub(1, Ordering::Relaxed) == 0
+            && let Some(owner) = self.owner.lock().expect("no owner panics").take()
+        {
+            owner();
+        }
+        self.inner.load(word)
+    }
+
+    fn store(&self, _: u64, _: u64) {
+        unreachable!("readers store nothing")
+    }
+
+    fn make_present(&self, _: Range<u64>) -> Result<(), OutOfMemory> {
+        unreachable!("readers need no memory")
+    }
+}
+
+/// While a reader is on its way to a leaf, the leaf's neighbour ends, and a new key of the neighbour's range comes into
+/// the leaf. The range goes on from the separator that was between them, and must not meet that key twice.
+#[test]
+fn a_range_takes_of_a_leaf_what_lies_within_the_separators_it_met() {
+    let key = |number: u64| number.to_be_bytes();
+    for (new, order) in
+        [15, 18, 21, 24].into_iter().flat_map(|new| [(new, Order::Ascending), (new, Order::Descending)])
+    {
+        for before_load in 0.. {
+            let region = new_table(Kind::OrderedSet, 1 << 20);
+            let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+            writer.batch_commits = 10_000;
+            // Descending, so that each leaf has free lanes.
+            (0..32).rev().for_each(|number| assert!(!writer.insert(&key(number), b"v").unwrap()));
+            (13..27).for_each(|number| assert!(writer.remove(&key(number)).unwrap()));
+            writer.move_horizon();
+            let owner = Box::new(move || {
+                (0..20).for_each(|_| writer.bequeath(b"entries are taken out of their leaves").unwrap());
+                assert!(!writer.insert(&key(new), b"new").unwrap());
+            });
+            let interrupted = Interrupted {
+                inner: region.clone(),
+                loads_left: AtomicUsize::new(usize::MAX),
+                owner: Mutex::new(Some(owner)),
+            };
+            let reader = TableReader::open(interrupted).unwrap();
+            reader.region().loads_left.store(before_load, Ordering::Relaxed);
+            let mut met: Vec<u64> =
+                visited(|each| reader.range(Bound::Unbounded, Bound::Unbounded, order, each))
+                    .iter()
+                    .map(|(key, _)| u64::from_be_bytes(key.as_slice().try_into().unwrap()))
+                    .collect();
+            if order == Order::Descending {
+                met.reverse();
+            }
+            assert!(met.is_sorted_by(|one, other| one < other), "{met:?} before load {before_load}");
+            let standing = (0..13).chain(27..32);
+            assert!(
+                standing.into_iter().all(|number| met.contains(&number)),
+                "{met:?} before load {before_load}"
+            );
+            if reader.region().owner.lock().unwrap().is_some() {
+                break;
+            }
+        }
+    }
 }

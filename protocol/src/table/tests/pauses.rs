@@ -8,14 +8,14 @@
 //! stands throughout exactly once.
 
 use std::collections::HashSet;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::support::{Random, effort};
 use crate::region::{HeapRegion, OutOfMemory, RecordingRegion, Region, Store};
-use crate::table::layout::ROOT;
-use crate::table::{self, TableOptions, TableReader, TableWriter};
+use crate::table::layout::{ROOT, TREE_NODES};
+use crate::table::{self, Kind, Order, TableOptions, TableReader, TableWriter};
 
 /// The reader stands still before one of its loads (counted from its start), until the owner has come to a store.
 #[derive(Debug, Clone, Copy)]
@@ -133,6 +133,7 @@ enum Course {
 /// What an owner does while its stores are noted.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
+    kind: Kind,
     seed: u64,
     /// How many keys there are. Two thirds of them fall into one of the first four buckets, which overflows.
     keys: usize,
@@ -148,7 +149,8 @@ struct Plan {
 }
 
 fn record(plan: Plan) -> Recorded {
-    let options = TableOptions { seed: plan.seed, reserve_bytes: 1 << 20, ..TableOptions::set(1 << 20) };
+    let options =
+        TableOptions { seed: plan.seed, reserve_bytes: 1 << 20, ..TableOptions::new(plan.kind, 1 << 20) };
     let live = Arc::new(RecordingRegion::new(HeapRegion::new(options.segment_bytes() / 8)));
     table::create(&live, &options).unwrap();
     let mut writer = TableWriter::open(live.clone(), 0).unwrap();
@@ -233,6 +235,14 @@ fn carry_out(
 }
 
 fn choose_keys(writer: &TableWriter<Arc<RecordingRegion<HeapRegion>>>, count: usize) -> Vec<Vec<u8>> {
+    if writer.reader().layout().kind.is_ordered() {
+        // Some are told apart by their prefixes, the others are not.
+        let key = |number: usize| match number % 3 {
+            0 => format!("customer {number:03}").into_bytes(),
+            _ => number.to_be_bytes()[6..].to_vec(),
+        };
+        return (0..count).map(|number| key(number * 7 % count)).collect();
+    }
     let all = (0_u32..).map(|number| number.to_le_bytes().to_vec());
     let crowded = |key: &Vec<u8>| writer.reader().layout().hash(key) & 3 == 0;
     let mut keys: Vec<Vec<u8>> = all.clone().filter(crowded).take(count * 2 / 3).collect();
@@ -250,6 +260,8 @@ enum Question {
     GetAgain(usize),
     Bequest,
     Scan,
+    /// The same from the greatest key to the least.
+    ScanBackwards,
 }
 
 /// How far the answer took.
@@ -277,7 +289,7 @@ fn ask(recorded: &Recorded, start: usize, pauses: &[Pause], question: Question) 
             let found = reader.bequest().expect("the bequest");
             check(recorded, start..reader.region().now(), recorded.keys.len(), found, &(question, pauses));
         }
-        Question::Scan => scan(recorded, &reader, start, pauses),
+        Question::Scan | Question::ScanBackwards => scan(recorded, &reader, start, &(question, pauses)),
     }
     let taken = Taken {
         loads: reader.region().loads.load(Ordering::Relaxed),
@@ -304,16 +316,24 @@ fn check(
     );
 }
 
-fn scan(recorded: &Recorded, reader: &TableReader<Paused<'_>>, start: usize, pauses: &[Pause]) {
-    let how = (Question::Scan, pauses);
+fn scan(recorded: &Recorded, reader: &TableReader<Paused<'_>>, start: usize, how: &(Question, &[Pause])) {
+    let backwards = matches!(how.0, Question::ScanBackwards);
     let mut met = HashSet::new();
+    let mut last: Option<Vec<u8>> = None;
     let each = &mut |key: &[u8], value: &[u8]| {
+        let in_order = last.as_ref().is_none_or(|last| (**last < *key) != backwards);
+        assert!(in_order || reader.layout().kind == Kind::Set, "{key:?} comes after {last:?}: {how:?}");
+        last = Some(key.to_vec());
         let number = recorded.keys.iter().position(|known| known == key).expect("a key that was inserted");
         assert!(met.insert(number), "a scan from store {start} on meets key {number} twice: {how:?}");
-        check(recorded, start..reader.region().now(), number, Some(value.to_vec()), &how);
+        check(recorded, start..reader.region().now(), number, Some(value.to_vec()), how);
         true
     };
-    reader.scan(each).expect("a scan");
+    if backwards {
+        reader.range(Bound::Unbounded, Bound::Unbounded, Order::Descending, each).expect("a range");
+    } else {
+        reader.scan(each).expect("a scan");
+    }
     let between = start..reader.region().now();
     for number in 0..recorded.keys.len() {
         assert!(
@@ -354,8 +374,9 @@ fn explore(plan: Plan, questions: fn(usize, &mut Random) -> Question) -> usize {
     let mut random = Random(plan.seed);
     let mut tried = 0;
     for start in 0..recorded.stores.len() {
-        // In the middle of a split or a merge, it matters which key is asked for.
-        let moving = recorded.stores[start.saturating_sub(12)..start].iter().any(|store| store.word == ROOT);
+        // Around a split or a merge, it matters which key is asked for.
+        let moves = |store: &Store| [ROOT, TREE_NODES].contains(&store.word);
+        let moving = recorded.stores[start.saturating_sub(12)..start].iter().any(moves);
         for _ in 0..if moving { 16 } else { 1 } {
             let question = questions(plan.keys, &mut random);
             tried += explore_question(&recorded, start, question, &mut random);
@@ -367,6 +388,7 @@ fn explore(plan: Plan, questions: fn(usize, &mut Random) -> Question) -> usize {
 }
 
 const RANDOM: Plan = Plan {
+    kind: Kind::Set,
     seed: 0,
     keys: 3,
     before: 70,
@@ -390,6 +412,40 @@ const TURNS: Plan = Plan {
 };
 /// Longer than what a scan copies with its bucket.
 const LONG: Plan = Plan { long_words: 160, noted: 20, bequest_every: 4, ..RANDOM };
+
+const TREE: Plan = Plan { kind: Kind::OrderedSet, ..TIDES };
+const BATCHED_TREE: Plan = Plan { batch_commits: 64, ..TREE };
+/// One leaf, whose lanes are used again and again.
+const LEAF: Plan = Plan { kind: Kind::OrderedSet, keys: 8, ..RANDOM };
+const LONG_IN_TREE: Plan = Plan { kind: Kind::OrderedSet, keys: 8, ..LONG };
+
+#[test]
+fn a_get_from_a_tree_may_be_paused_anywhere() {
+    let mut tried = 0;
+    for seed in 0..4 * effort() as u64 {
+        for plan in [LEAF, Plan { keys: 17, ..LEAF }, TREE, BATCHED_TREE] {
+            tried += explore(Plan { seed, ..plan }, |keys, random| match random.below(2) {
+                0 => Question::Get(random.below(keys)),
+                _ => Question::GetAgain(random.below(keys)),
+            });
+        }
+    }
+    println!("ordered_set: {tried} interleavings of a get with its owner");
+    assert!(tried > 100_000);
+}
+
+#[test]
+fn a_range_may_be_paused_anywhere() {
+    let mut tried = 0;
+    for seed in 0..effort() as u64 {
+        for plan in [LEAF, Plan { keys: 17, ..LEAF }, TREE, BATCHED_TREE, LONG_IN_TREE] {
+            tried += explore(Plan { seed, ..plan }, |_, _| Question::Scan);
+            tried += explore(Plan { seed, ..plan }, |_, _| Question::ScanBackwards);
+        }
+    }
+    println!("ordered_set: {tried} interleavings of a range with its owner");
+    assert!(tried > 10_000);
+}
 
 #[test]
 fn a_get_may_be_paused_anywhere() {
