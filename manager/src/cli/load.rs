@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 /// of it is checked before the table is touched. From a pipe, what comes before an error is loaded, and how much that was
 /// is said. Each entry is a commit of its own; readers see them come.
 ///
-/// A dump's bequest is left for the next owner where the table has no entries and no bequest, and with --replace. Readers
-/// find a table that is replaced empty until its entries come; there is no way back.
+/// A dump's bequest is left for the next owner where the table has no entries and no bequest, and with --replace. Then the
+/// table is empty for readers from its first entry on; there is no way back.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {

@@ -62,8 +62,10 @@ const LOG_KEPT_WORDS: u64 = 32 * LOG_STEP_WORDS;
 const INDEX_STEP_BUCKETS: u64 = 2048;
 
 /// How far the owner is. None of it is needed to go on elsewhere.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Compaction {
+    /// [`LEAST_FREE_UNITS`], unless a test has set it.
+    pub(super) least_free_units: u64,
     phase: Phase,
     /// Whether a run is draining.
     draining: bool,
@@ -76,24 +78,56 @@ pub(super) struct Compaction {
     fruitless: Option<(u64, u64)>,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Phase {
-    #[default]
     Idle,
     /// At that block of the run that begins at that span; so many of those before it stand.
-    Survey { span: u64, block: u64, standing: u64 },
+    Survey {
+        span: u64,
+        block: u64,
+        standing: u64,
+    },
     /// At that block of that run of the list.
-    Empty { run: usize, block: u64 },
+    Empty {
+        run: usize,
+        block: u64,
+    },
     /// Taking that class's queue round, until that block has gone by; no more than so many steps.
-    Collect { class: usize, until: Unit, left: u64 },
+    Collect {
+        class: usize,
+        until: Unit,
+        left: u64,
+    },
     /// At that run of the list.
-    Release { run: usize },
+    Release {
+        run: usize,
+    },
 }
 
 impl Compaction {
     /// What an owner begins with.
     pub(super) fn of_new_owner(draining_runs: u64) -> Self {
-        Self { draining: draining_runs != 0, ..Self::default() }
+        Self {
+            least_free_units: LEAST_FREE_UNITS,
+            phase: Phase::Idle,
+            draining: draining_runs != 0,
+            runs: Vec::new(),
+            room: Vec::new(),
+            released: 0,
+            fruitless: None,
+        }
+    }
+
+    /// What the next step will be about.
+    #[cfg(test)]
+    pub(super) fn phase_name(&self) -> Option<&'static str> {
+        match self.phase {
+            Phase::Idle => None,
+            Phase::Survey { .. } => Some("survey of the runs"),
+            Phase::Empty { .. } => Some("move of entries"),
+            Phase::Collect { .. } => Some("collection of free blocks"),
+            Phase::Release { .. } => Some("release of a run"),
+        }
     }
 
     /// Whether blocks may have to be passed over.
@@ -120,7 +154,7 @@ impl<R: Region> TableWriter<R> {
             return;
         }
         let (units, free) = self.free_units();
-        let scattered = free >= LEAST_FREE_UNITS && free > units / FREE_PART;
+        let scattered = free >= self.compaction.least_free_units && free > units / FREE_PART;
         if scattered || self.log_is_long() || self.spare_buckets().is_some() {
             self.begin_pass();
         }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::region::{HeapRegion, RecordingRegion, Region, Store};
 use crate::table::layout::{
-    APPLIED, COUNTS, Counts, HORIZON, NEXT_SPAN, ROOT, TREE, TREE_NODES, TreeNodes, queue_word,
+    APPLIED, COUNTS, Counts, FREE_SPANS, HORIZON, NEXT_SPAN, ROOT, TREE, TREE_NODES, TreeNodes, queue_word,
 };
 use crate::table::ordered::{Span, leaf_class};
 use crate::table::versions::AsOf;
@@ -129,6 +129,7 @@ impl Scene {
             (self.live.load(ROOT), self.live.load(NEXT_SPAN), self.live.load(HORIZON));
         let counts = Counts::from_word(self.live.load(COUNTS));
         let tree = Shape::of(&self.live);
+        let (free_spans, phase) = (self.live.load(FREE_SPANS), self.writer.compaction.phase_name());
         let result = carry_out(&mut self.writer, operation);
         // The index may have grown before a large transaction's own commit.
         let version = result.as_ref().map_or(version, |own| own.map_or(version, |own| own.saturating_sub(1)));
@@ -145,6 +146,8 @@ impl Scene {
         names.extend((self.live.load(HORIZON) > horizon).then_some("reuse (horizon moved)"));
         names.extend((new_counts.slots < counts.slots).then_some("reclaim of removed entries"));
         names.extend(matches!(result, Err(WriteError::TableFull { .. })).then_some("full table"));
+        names.extend(phase);
+        names.extend((self.live.load(FREE_SPANS) < free_spans).then_some("use of free spans"));
         names.extend(tree.what_became_of_it(&Shape::of(&self.live)));
 
         let length = stores.len();
