@@ -10,7 +10,8 @@
 //! ```
 //!
 //! While it owns the table it counts up the value of key "count" and bequeaths the same number; its predecessors'
-//! number is what it begins with, so a commit that went missing shows.
+//! number is what it begins with, so a commit that went missing shows. In the same commits, "double" is kept at twice
+//! the count, so half a commit shows, and items come and go.
 #![forbid(unsafe_code)]
 
 use heirloom_protocol::message::{Event, PROTOCOL_VERSION, Request};
@@ -79,6 +80,13 @@ fn own(name: &str, table: &str, heap_bytes: usize, dies: bool) -> Outcome {
         for count in count + 1.. {
             let mut transaction = writer.transaction();
             transaction.insert("count", &count)?;
+            transaction.insert("double", &(2 * count))?;
+            let item = format!("item {}", count % 50);
+            if count % 3 == 0 {
+                transaction.remove(&item)?
+            } else {
+                transaction.insert(&item, &count)?
+            }
             transaction.bequeath(&count)?;
             transaction.commit()?;
             if count % 256 == 0 {

@@ -44,20 +44,23 @@ impl History {
         all
     }
 
+    /// Whether these changes are exactly those from one version to another.
+    pub(super) fn is_told(&self, seen: u64, version: u64, changes: &Changes) {
+        let expected = self.between(seen, version);
+        let told: BTreeSet<_> = changes.keys().map(<[u8]>::to_vec).collect();
+        assert_eq!(told.len(), changes.keys().len(), "a key is told twice");
+        assert_eq!(told, expected.keys, "from {seen} to {version}");
+        assert_eq!(changes.has_bequest(), expected.has_bequest, "from {seen} to {version}");
+        assert!(expected.words.is_some(), "from {seen} to {version}: not all of it was recorded");
+    }
+
     /// Asks for the changes after a cursor, and checks the answer against what was committed when the question began,
     /// and when it was answered. The owner may be preparing or applying a commit of so many words.
     pub(super) fn check<R: Region>(&self, reader: &TableReader<R>, cursor: Cursor, at_most: u64) {
         let seen = cursor.version();
         let mut changes = Changes::default();
         match reader.changes(cursor, u64::MAX, &mut changes) {
-            Ok(after) => {
-                let expected = self.between(seen, after.version());
-                let told: BTreeSet<_> = changes.keys().map(<[u8]>::to_vec).collect();
-                assert_eq!(told.len(), changes.keys().len(), "a key is told twice");
-                assert_eq!(told, expected.keys, "from {seen} to {}", after.version());
-                assert_eq!(changes.has_bequest(), expected.has_bequest);
-                assert!(expected.words.is_some(), "from {seen} to {}: not all was recorded", after.version());
-            }
+            Ok(after) => self.is_told(seen, after.version(), &changes),
             Err(FollowError::Overtaken { .. }) => {
                 // No sooner than records were overwritten, one step ahead: it is rounded up to whole records.
                 // The commit that is being applied may show already that it is not recorded.

@@ -3,10 +3,12 @@
 //! | file | what is shown |
 //! | --- | --- |
 //! | `cuts` | the owner may die at any store |
+//! | `pauses` | a reader may stand still at any load while the owner goes on |
 //! | `history` | what these share |
 
 mod cuts;
 mod history;
+mod pauses;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
