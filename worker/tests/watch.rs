@@ -174,7 +174,6 @@ fn sums_are_whole(copy: &Copy) {
 }
 
 #[test]
-#[ignore = "until the owner holds back what is pinned"]
 fn a_follower_beside_an_owner_at_full_speed_never_has_half_a_transaction() {
     let (mut writer, reader) = table::<u64, u64>(Table::set("sales").max_bytes(8 << 20));
     let mut follower = Follower::of(&reader);

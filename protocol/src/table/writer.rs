@@ -432,7 +432,7 @@ impl<R: Region> TableWriter<R> {
         Ok(!found.entry.is_expired(self.reader.clock()))
     }
 
-    /// Stages the removal of an entry that stands; the caller counts.
+    /// Stages the removal of an entry that stands, and records it; the caller counts.
     pub(super) fn prepare_removal(&mut self, unit: Unit, block: u64) {
         self.stage_removal(unit, block);
         self.record_removal(block);

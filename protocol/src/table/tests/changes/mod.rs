@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | `cuts` | the owner may die at any store |
 //! | `pauses` | a reader may stand still at any load while the owner goes on |
+//! | `model` | a copy that follows the changes is the table, at each version |
 //! | `history` | what these share |
 
 mod cuts;
 mod history;
+mod model;
 mod pauses;
 
 use std::collections::BTreeSet;
