@@ -89,7 +89,7 @@ impl World {
     }
 
     fn write(&mut self, writes: &[Write], dies_after: Option<u64>) {
-        let (before, mut after) = (self.writer.version(), self.model.clone());
+        let mut after = self.model.clone();
         for (number, value) in writes {
             match value {
                 Some(value) => after.insert(key(*number), vec![*value; usize::from(*value) % 40]),
@@ -112,18 +112,21 @@ impl World {
         if survived.is_err() {
             self.take_over();
         }
-        // The first commit is the transaction; what follows is housekeeping. One that died before it never was.
-        if self.reader.version() > before {
-            self.versions.insert(before + 1, after.clone());
-            self.model = after;
-        }
+        self.becomes(after, survived.is_err());
     }
 
     fn clear(&mut self) {
-        let before = self.writer.version();
         self.writer.clear().unwrap();
-        self.model.clear();
-        self.versions.insert(before + 1, Map::new());
+        self.becomes(Map::new(), false);
+    }
+
+    /// Whether the table is what it is to be; or as before, where the owner may have died before it committed.
+    fn becomes(&mut self, expected: Map, or_as_before: bool) {
+        let mut found = Map::new();
+        self.reader.scan(&mut |key, value| found.insert(key.to_vec(), value.to_vec()).is_none()).unwrap();
+        assert!(found == expected || or_as_before && found == self.model, "the table itself is wrong");
+        self.versions.insert(self.reader.version(), found.clone());
+        self.model = found;
     }
 
     fn look(&mut self, pin: Option<Pin>) {
