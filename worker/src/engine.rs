@@ -15,6 +15,7 @@ use heirloom_protocol::table::{
 use crate::host::{MapError, MappedRegion, Memory};
 use crate::reads::Reads;
 use crate::snapshot::SnapshotOf;
+use crate::testing::{FrailRegion, HeapTable};
 
 /// Calls the same method on whichever memory the handle is over.
 macro_rules! on_either {
@@ -166,7 +167,7 @@ impl SnapshotHandle<'_> {
 #[derive(Debug)]
 pub(crate) enum WriteHandle {
     Mapped(TableWriter<MappedRegion>),
-    Heap(TableWriter<Arc<HeapRegion>>),
+    Heap(TableWriter<FrailRegion>),
 }
 
 impl WriteHandle {
@@ -176,8 +177,8 @@ impl WriteHandle {
     }
 
     /// Takes up writing a table on the heap.
-    pub(crate) fn heap(region: Arc<HeapRegion>, epoch: u64, clock: Clock) -> Result<Self, OpenError> {
-        Ok(Self::Heap(TableWriter::open(region, epoch)?.with_clock(clock)))
+    pub(crate) fn heap(memory: &HeapTable, epoch: u64) -> Result<Self, OpenError> {
+        Ok(Self::Heap(TableWriter::open(memory.for_writer(), epoch)?.with_clock(memory.clock.clone())))
     }
 
     pub(crate) fn bequest(&self) -> Result<Option<Vec<u8>>, ReadError> {
@@ -279,7 +280,7 @@ impl WriteHandle {
 #[derive(Debug)]
 pub(crate) enum TransactionHandle<'w> {
     Mapped(table::Transaction<'w, MappedRegion>),
-    Heap(table::Transaction<'w, Arc<HeapRegion>>),
+    Heap(table::Transaction<'w, FrailRegion>),
 }
 
 impl TransactionHandle<'_> {

@@ -55,6 +55,9 @@
 //! | [`Reader`] | reads in place; never waits, not even for a dead manager |
 //! | [`Watch`] | follows the changes as they commit |
 //! | [`Key`], [`Value`] | Rust types as keys (in order) and values, or plain bytes |
+//! | [`Snapshot`] | reads a table as of one version |
+//! | [`Schema`], [`Versioned`] | value types with a name and versions, for two builds that share a table |
+//! | [`ets`] | each function of Erlang's `ets`, and what one writes here |
 //! | [`testing`] | a table on the heap, for one's own tests: no daemon, no shared memory |
 //!
 //! Several tables of one worker commit separately: a program that keeps its position in a stream keeps one for each
@@ -66,6 +69,7 @@ mod client;
 mod codec;
 pub mod embedding;
 mod engine;
+pub mod ets;
 mod heir;
 mod host;
 pub mod key;

@@ -6,8 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use heirloom_protocol::message::TransferReason;
-use heirloom_protocol::region::HeapRegion;
-use heirloom_protocol::table::{Clock, OpenError};
+use heirloom_protocol::table::OpenError;
 use serde::de::DeserializeOwned;
 
 use crate::client::{Grant, Link, Unread, Will};
@@ -15,6 +14,7 @@ use crate::codec::{CodecError, Key, Value};
 use crate::engine::ReadHandle;
 use crate::host::MapError;
 use crate::reader::ReadError;
+use crate::testing::HeapTable;
 use crate::writer::{WriteError, Writer};
 
 /// A table that this worker may have now.
@@ -55,7 +55,7 @@ enum Origin {
     /// The manager; what the last owner left is the session's, and gone with the offer.
     Manager { will: Weak<Will>, link: Arc<Link> },
     /// A test, with the table on the heap.
-    Rehearsal { region: Arc<HeapRegion>, clock: Clock },
+    Rehearsal { memory: HeapTable },
     /// It has been accepted or declined.
     Settled,
 }
@@ -74,8 +74,8 @@ impl Transfer {
         Self::new(offer, Origin::Manager { will, link })
     }
 
-    pub(crate) fn rehearsed(offer: Offer, region: Arc<HeapRegion>, clock: Clock) -> Self {
-        Self::new(offer, Origin::Rehearsal { region, clock })
+    pub(crate) fn rehearsed(offer: Offer, memory: HeapTable) -> Self {
+        Self::new(offer, Origin::Rehearsal { memory })
     }
 
     fn new(offer: Offer, origin: Origin) -> Self {
@@ -133,9 +133,11 @@ impl Transfer {
                 let withdrawn = || BequestError::Withdrawn { table: self.table.clone(), epoch: self.epoch };
                 will.upgrade().ok_or_else(withdrawn)?.bequest()
             }
-            Origin::Rehearsal { region, clock } => ReadHandle::heap(Arc::clone(region), clock.clone())
-                .map_err(Unread::Open)
-                .and_then(|segment| segment.bequest().map_err(Unread::Read)),
+            Origin::Rehearsal { memory } => {
+                ReadHandle::heap(Arc::clone(&memory.region), memory.clock.clone())
+                    .map_err(Unread::Open)
+                    .and_then(|segment| segment.bequest().map_err(Unread::Read))
+            }
             Origin::Settled => unreachable!("settling a transfer consumes it"),
         };
         let table = || self.table.clone();
@@ -185,7 +187,7 @@ impl Transfer {
                 };
                 link.accept(&table, epoch, &will, Box::new(reply));
             }
-            Origin::Rehearsal { region, clock } => then(Ok(Grant::rehearsed(table, epoch, region, clock))),
+            Origin::Rehearsal { memory } => then(Ok(Grant::rehearsed(table, epoch, memory))),
             Origin::Settled => unreachable!("settling a transfer consumes it"),
         }
         Ok(())

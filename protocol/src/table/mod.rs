@@ -97,7 +97,7 @@ pub use operations::{Change, Current, Modify, Step, Swap};
 pub use ordered::{Order, after_prefix};
 pub use pin::{Held, Pin, PinError, held, pin, pins, unpin};
 pub use reader::TableReader;
-pub use recovery::{Recovery, is_mid_commit, recover};
+pub use recovery::{Recovery, is_commit, is_mid_commit, recover};
 pub use scan::Visit;
 pub use schema::TableSchema;
 pub use snapshot::TableSnapshot;

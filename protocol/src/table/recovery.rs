@@ -44,6 +44,13 @@ pub fn is_mid_commit<R: Region>(region: &R) -> Result<bool, OpenError> {
     Ok(committed != applied || logged_version(region, &layout) == committed.wrapping_add(1))
 }
 
+/// Whether a store to this word is a commit: what is before it never was, what is after it stands. For tests that kill
+/// an owner there.
+#[must_use]
+pub fn is_commit(word: u64) -> bool {
+    word == COMMITTED
+}
+
 /// Finishes the commit in flight, if there is one. Only while nobody else can write the table (R14).
 ///
 /// # Errors

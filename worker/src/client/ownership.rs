@@ -5,14 +5,14 @@ use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use heirloom_protocol::region::HeapRegion;
-use heirloom_protocol::table::{self, Clock, TableSchema};
+use heirloom_protocol::table::{self, TableSchema};
 
 use super::Link;
 use crate::codec::{CodecError, Key, Value};
 use crate::engine::WriteHandle;
 use crate::host;
 use crate::schema::ValueSchema;
+use crate::testing::HeapTable;
 use crate::transfer::AcceptError;
 use crate::writer::{WriteError, Writer};
 
@@ -164,7 +164,7 @@ pub(crate) struct Grant {
 
 enum Memory {
     Segment(host::Memory),
-    Heap(Arc<HeapRegion>, Clock),
+    Heap(HeapTable),
 }
 
 impl Grant {
@@ -172,11 +172,8 @@ impl Grant {
         Self { memory: Memory::Segment(memory), ownership }
     }
 
-    pub(crate) fn rehearsed(table: String, epoch: u64, region: Arc<HeapRegion>, clock: Clock) -> Self {
-        Self {
-            memory: Memory::Heap(region, clock),
-            ownership: Ownership::new(Tenure::new(table, epoch), None),
-        }
+    pub(crate) fn rehearsed(table: String, epoch: u64, memory: HeapTable) -> Self {
+        Self { memory: Memory::Heap(memory), ownership: Ownership::new(Tenure::new(table, epoch), None) }
     }
 
     /// Maps the segment where it is not, which closes the descriptor (rule H3).
@@ -190,7 +187,7 @@ impl Grant {
         let opened = match memory {
             Memory::Segment(memory) => WriteHandle::map(memory, ownership.epoch())
                 .map_err(|source| AcceptError::Map { table: table(), source })?,
-            Memory::Heap(region, clock) => WriteHandle::heap(region, ownership.epoch(), clock),
+            Memory::Heap(memory) => WriteHandle::heap(&memory, ownership.epoch()),
         };
         let mut engine = opened.map_err(|source| AcceptError::Open { table: table(), source })?;
         let schema = settle_schema::<V>(&mut engine, &ownership)?;

@@ -10,6 +10,12 @@ use heirloom_protocol::region::HeapRegion;
 use heirloom_protocol::table::{self, Clock, Kind, MIN_BYTES, TableOptions};
 use serde::Serialize;
 
+mod die;
+mod frail;
+
+pub use die::die_at_each_commit;
+pub(crate) use frail::{FrailRegion, HeapTable};
+
 use crate::client::Source;
 use crate::codec::{Key, Value};
 use crate::engine::ReadHandle;
@@ -89,10 +95,9 @@ pub fn table<K: Key + ?Sized, V: Value + ?Sized>(table: Table) -> (Writer<K, V>,
 #[derive(Debug)]
 pub struct Rehearsal {
     id: String,
-    region: Arc<HeapRegion>,
+    memory: HeapTable,
     epoch: u64,
     gift: String,
-    clock: Clock,
 }
 
 impl Rehearsal {
@@ -105,7 +110,12 @@ impl Rehearsal {
         let Table { id, options } = table;
         let region = Arc::new(HeapRegion::new(options.segment_bytes() / 8));
         table::create(&region, &options).expect("the heap has room for the table");
-        Self { id, region, epoch: 0, gift: String::new(), clock: Clock::default() }
+        Self {
+            id,
+            memory: HeapTable { region, clock: Clock::default(), death: None },
+            epoch: 0,
+            gift: String::new(),
+        }
     }
 
     /// Gift data for every transfer from now on.
@@ -121,7 +131,7 @@ impl Rehearsal {
     /// The clock that all handles from now on compare the deadlines of entries with.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
+        self.memory.clock = clock;
         self
     }
 
@@ -130,9 +140,9 @@ impl Rehearsal {
     /// # Panics
     /// Where the table is corrupt.
     pub fn transfer(&mut self) -> Transfer {
-        table::recover(&self.region).expect("a table of our own");
+        table::recover(&self.memory.region).expect("a table of our own");
         self.epoch += 1;
-        table::begin_epoch(&self.region, self.epoch).expect("a table of our own");
+        table::begin_epoch(&self.memory.region, self.epoch).expect("a table of our own");
         let offer = Offer {
             table: self.id.clone(),
             epoch: self.epoch,
@@ -140,7 +150,7 @@ impl Rehearsal {
             reason: TransferReason::First,
             expires: Instant::now() + Duration::from_secs(3600),
         };
-        Transfer::rehearsed(offer, Arc::clone(&self.region), self.clock.clone())
+        Transfer::rehearsed(offer, self.memory.clone())
     }
 
     /// Reads the table.
@@ -149,8 +159,8 @@ impl Rehearsal {
     /// Where the table is corrupt.
     #[must_use]
     pub fn reader<K: Key + ?Sized, V: Value + ?Sized>(&self) -> Reader<K, V> {
-        let segment =
-            ReadHandle::heap(Arc::clone(&self.region), self.clock.clone()).expect("a table of our own");
+        let segment = ReadHandle::heap(Arc::clone(&self.memory.region), self.memory.clock.clone())
+            .expect("a table of our own");
         Reader::new(Source::new(self.id.clone(), segment, None))
     }
 }
