@@ -5,7 +5,7 @@
 //! | `cuts`, `cuts_of_trees`, `cuts_of_compaction` | the owner may die at any store, and so may who recovers |
 //! | `pauses` | a reader may stand still at any load while the owner goes on |
 //! | `model` | random operations do what a plain map does |
-//! | `operations` | looking and writing in one step; entries that expire |
+//! | `operations`, `operations_model` | looking and writing in one step; entries that expire |; the same against a map that expires |
 //! | `ordered`, `bags` | the ordered index does what a `BTreeMap` does, and bags what lists of values do |
 //! | `bulk` | many entries at once: clear, load, what is expired, a million writes in one commit |
 //! | `compaction` | memory comes back, to other classes and to the host |
@@ -36,6 +36,7 @@ mod garbage;
 mod large;
 mod model;
 mod operations;
+mod operations_model;
 mod ordered;
 #[cfg(loom)]
 mod orderings;
