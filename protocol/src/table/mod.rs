@@ -34,10 +34,11 @@
 //! 3. A word outside the log area and outside reusable memory changes only by the apply of a log, and no word is twice in
 //!    a log. Reusable are: blocks at the front of a class's queue up to the last one freed at or before the horizon, memory beyond
 //!    a class's run pointer, spans from `next span` on, buckets from the root's number on (once the horizon has passed the last
-//!    merge); link words of blocks that no queue covers; and places of the change ring that no record has, from the low
-//!    position to the tail. The words that the owner stores directly are named in `layout`.
-//! 4. A key is in the table when the chain of its bucket has a slot with its tag whose entry has the key and is not
-//!    removed. No reader misses such a key throughout an apply (see `index`).
+//!    merge); link words of blocks that no queue covers; places of the change ring that no record has, from the low
+//!    position to the tail; and the prefixes of lanes that are in no permutation, once the horizon has passed their leaf's
+//!    last loss. The words that the owner stores directly are named in `layout`.
+//! 4. A key is in the table when the chain of its bucket has a slot with its tag, or the permutation of its leaf a lane, whose
+//!    entry has the key and is not removed. No reader misses such a key throughout an apply (see `index`, `ordered`).
 //!
 //! Where `committed == applied` (what [`verify`] checks, number by number, as its errors say):
 //!

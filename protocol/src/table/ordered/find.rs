@@ -54,11 +54,10 @@ impl Layout {
         for level in (0..tree.height).rev() {
             let index = self.child_for(region, view, block, key, prefix)?;
             block = self.child_block(view, block, index)?;
-            if level == 0 {
-                // All three lines of a leaf: it is the one node that is rarely in a cache.
-                region.prefetch(block + 8);
-                region.prefetch(block + 16);
-            }
+            // All lines that a search may touch at once, and not one after the other: those of a leaf are rarely in a
+            // cache, the separators of an inner node often not in the nearest.
+            let lines = if level == 0 { 3 } else { 5 };
+            (1..lines).for_each(|line| region.prefetch(block + 8 * line));
         }
         self.find_in_leaf(region, view, block, key, prefix).map(Some)
     }

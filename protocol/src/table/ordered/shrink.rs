@@ -82,44 +82,44 @@ impl<R: Region> TableWriter<R> {
 
     #[inline(never)]
     fn try_tending(&mut self, key: &[u8]) -> bool {
-        match self.tend(key).and_then(|staged| if staged { self.commit() } else { Ok(()) }.map(|()| staged)) {
-            Ok(done) => done,
-            Err(_) => {
-                // This can wait, and nothing is lost. What is wrong shows at the next write.
-                self.abandon();
-                self.growth_waits_until = self.version + PAUSE;
-                false
+        self.tend_in_a_commit(key).unwrap_or_else(|_| {
+            // This can wait, and nothing is lost. What is wrong shows at the next write.
+            self.growth_waits_until = self.version + PAUSE;
+            false
+        })
+    }
+
+    fn tend_in_a_commit(&mut self, key: &[u8]) -> Result<bool, WriteError> {
+        let staged = self.tend(key).and_then(|staged| {
+            if staged {
+                self.commit()?;
             }
-        }
+            Ok(staged)
+        });
+        staged.inspect_err(|_| self.abandon())
     }
 
     /// For a write that found no memory: looks for a leaf to tend until there is one, all around if need be.
     pub(in crate::table) fn tend_when_short(&mut self) -> Result<bool, WriteError> {
-        let leaves = self.tree_nodes().leaves;
+        // However many leaves the header claims, there are no more than blocks.
+        let leaves = (self.tree_nodes().leaves as usize).min(self.most_blocks());
         for _ in 0..leaves {
             if !self.tree_is_sparse() {
                 break;
             }
             let key = std::mem::take(&mut self.tending.cursor);
-            match self
-                .tend(&key)
-                .and_then(|staged| if staged { self.commit() } else { Ok(()) }.map(|()| staged))
-            {
+            match self.tend_in_a_commit(&key) {
                 Ok(true) => {
                     self.tending.cursor = key;
                     return Ok(true);
                 }
                 Ok(false) => self.tending.cursor = self.next_leaf(&key)?,
                 Err(WriteError::TableFull { .. } | WriteError::OutOfMemory(_)) => {
-                    // What is ready is forgotten with the stage, and must be known again for the write's next try.
-                    self.abandon();
+                    // What is ready may be forgotten now, and must be known again for the write's next try.
                     self.move_horizon();
                     break;
                 }
-                Err(error) => {
-                    self.abandon();
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             }
         }
         Ok(false)

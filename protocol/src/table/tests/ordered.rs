@@ -1,6 +1,6 @@
 //! The ordered index against a `BTreeMap`: random operations on keys that make it hard, and ranges both ways.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Bound, Range};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::support::Random;
 use crate::region::{HeapRegion, OutOfMemory, Region};
-use crate::table::{self, Kind, Order, ReadError, TableOptions, TableReader, TableWriter, WriteError};
+use crate::table::{self, Kind, Order, Pin, ReadError, TableOptions, TableReader, TableWriter, WriteError};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 type Live = Arc<HeapRegion>;
@@ -48,6 +48,10 @@ enum Op {
     Prefix(Vec<u8>),
     Neighbours(Vec<u8>),
     Handoff,
+    /// Takes a snapshot.
+    Pin,
+    /// Looks at the oldest snapshot, and gives it up.
+    Unpin,
 }
 
 fn bound() -> impl Strategy<Value = Bound<Vec<u8>>> {
@@ -69,6 +73,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => hard_key().prop_map(Op::Prefix),
         1 => hard_key().prop_map(Op::Neighbours),
         1 => Just(Op::Handoff),
+        2 => Just(Op::Pin),
+        2 => Just(Op::Unpin),
     ];
     prop::collection::vec(op, 1..500)
 }
@@ -97,6 +103,22 @@ fn check_range(reader: &TableReader<Live>, model: &Map, from: &Bound<Vec<u8>>, t
     assert_eq!(visited(|each| reader.range(bounds.0, bounds.1, Order::Ascending, each)), expected);
     expected.reverse();
     assert_eq!(visited(|each| reader.range(bounds.0, bounds.1, Order::Descending, each)), expected);
+}
+
+/// A snapshot has what the table had when it was taken, both ways.
+fn check_snapshot(reader: &TableReader<Live>, pin: Pin, model: &Map) {
+    let snapshot = reader.snapshot(pin);
+    let mut expected = within(model, &Bound::Unbounded, &Bound::Unbounded);
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    assert_eq!(visited(|each| snapshot.range(all.0, all.1, Order::Ascending, each)), expected);
+    assert_eq!(snapshot.first().unwrap(), expected.first().cloned());
+    assert_eq!(snapshot.last().unwrap(), expected.last().cloned());
+    assert_eq!(snapshot.len().unwrap(), expected.len() as u64);
+    expected.reverse();
+    assert_eq!(visited(|each| snapshot.range(all.0, all.1, Order::Descending, each)), expected);
+    for (key, value) in expected {
+        assert_eq!(snapshot.get(&key).unwrap(), Some(value));
+    }
 }
 
 fn check_neighbours(reader: &TableReader<Live>, model: &Map, key: &[u8]) {
@@ -147,6 +169,7 @@ proptest! {
         let mut writer = TableWriter::open(region.clone(), 0).unwrap();
         let reader = TableReader::open(region.clone()).unwrap();
         let mut model = Map::new();
+        let mut pins = VecDeque::new();
         for (salt, op) in ops.into_iter().enumerate() {
             match op {
                 Op::Insert(key, length) => insert(&mut writer, &mut model, &key, vec![salt as u8; length]),
@@ -176,8 +199,18 @@ proptest! {
                     table::verify(&region).unwrap();
                     writer = TableWriter::open(region.clone(), 0).unwrap();
                 }
+                Op::Pin => pins.push_back((table::pin(&region).unwrap(), model.clone())),
+                Op::Unpin => {
+                    if let Some((pin, model)) = pins.pop_front() {
+                        check_snapshot(&reader, pin, &model);
+                        table::unpin(&region, pin);
+                    }
+                }
             }
             prop_assert_eq!(reader.len(), model.len() as u64);
+        }
+        for (pin, model) in pins {
+            check_snapshot(&reader, pin, &model);
         }
         check_range(&reader, &model, &Bound::Unbounded, &Bound::Unbounded);
         for key in model.keys() {
