@@ -158,6 +158,14 @@ impl SnapshotHandle<'_> {
         on_either!(self, snapshot => snapshot.read_into(key, value))
     }
 
+    pub(crate) fn values(
+        &self,
+        key: &[u8],
+        each: &mut dyn FnMut(&[u8], Attributes) -> bool,
+    ) -> Result<(), ReadError> {
+        on_either!(self, snapshot => snapshot.values_attributed(key, each))
+    }
+
     pub(crate) fn scan(&self, each: &mut Visit<'_>) -> Result<(), ReadError> {
         on_either!(self, snapshot => snapshot.scan_attributed(each))
     }

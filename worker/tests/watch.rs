@@ -107,6 +107,22 @@ fn a_value_that_does_not_decode_hides_no_other() {
 }
 
 #[test]
+fn a_changed_key_of_a_bag_comes_without_a_value_and_then_with_each() {
+    let (mut bids, reader) = table::<str, u64>(Table::duplicate_bag("bids"));
+    bids.insert("Huayra", &1).unwrap();
+    let mut watch = reader.watch().unwrap();
+    for bid in [310, 295, 310] {
+        bids.insert("Zonda", &bid).unwrap();
+    }
+    bids.remove("Huayra").unwrap();
+    let Some(Watched::Changes(changes)) = watch.try_next().unwrap() else { panic!("nothing changed") };
+    let changes: Vec<_> = changes.iter().map(Result::unwrap).collect();
+    let told =
+        [("Zonda", None), ("Zonda", Some(310)), ("Zonda", Some(295)), ("Zonda", Some(310)), ("Huayra", None)];
+    assert_eq!(changes, told.map(|(key, value)| (key.to_owned(), value)));
+}
+
+#[test]
 fn who_is_overtaken_is_told_until_it_says_where_to_go_on() {
     let (mut writer, reader) = table::<u64, u64>(Table::set("sales"));
     let mut follower = Follower::of(&reader);

@@ -15,6 +15,8 @@ pub type Change<K, V> = (<K as Key>::Owned, Option<<V as Value>::Owned>);
 
 /// What some commits changed, as of the last of them: each changed key once.
 ///
+/// In a bag, a key that got or lost a value comes first without one, and then with each value that it has.
+///
 /// Keys and values are decoded as they are asked for, so that one that does not decode hides no other.
 pub struct Changes<K: ?Sized, V: ?Sized> {
     source: Arc<Source>,
@@ -37,7 +39,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Changes<K, V> {
         self.batch.cleared
     }
 
-    /// The number of changed keys.
+    /// The number of changes.
     pub fn len(&self) -> usize {
         self.batch.entries.len()
     }

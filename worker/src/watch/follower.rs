@@ -85,7 +85,7 @@ impl Follower {
         }
         let snapshot = pinned.map_or_else(|| segment.glimpse(), |pinned| segment.snapshot(pinned.pin()));
         match segment.changes(self.cursor, snapshot.version(), &mut self.changes) {
-            Ok(after) => match self.read(&snapshot) {
+            Ok(after) => match self.read(&snapshot, segment.info().kind.is_bag()) {
                 Ok(batch) => {
                     self.cursor = after;
                     let nothing = batch.entries.is_empty() && !batch.cleared;
@@ -105,17 +105,30 @@ impl Follower {
     }
 
     /// Looks the changed keys up.
-    fn read(&self, snapshot: &SnapshotHandle<'_>) -> Result<Batch, table::ReadError> {
+    fn read(&self, snapshot: &SnapshotHandle<'_>, is_bag: bool) -> Result<Batch, table::ReadError> {
         let mut batch =
             Batch { version: snapshot.version(), cleared: self.changes.is_cleared(), ..Batch::default() };
         for key in self.changes.keys() {
             let start = batch.bytes.len();
             batch.bytes.extend_from_slice(key);
             let end = batch.bytes.len();
-            let found = snapshot.read_into(key, &mut batch.bytes)?;
-            let value = found.map(|_| end..batch.bytes.len());
-            let attributes = found.unwrap_or_default();
-            batch.entries.push(Entry { key: start..end, value, attributes });
+            let gone = Entry { key: start..end, value: None, attributes: Attributes::default() };
+            if is_bag {
+                batch.entries.push(gone.clone());
+                snapshot.values(key, &mut |value, attributes| {
+                    let start = batch.bytes.len();
+                    batch.bytes.extend_from_slice(value);
+                    let value = Some(start..batch.bytes.len());
+                    batch.entries.push(Entry { value, attributes, ..gone.clone() });
+                    true
+                })?;
+                continue;
+            }
+            let entry = match snapshot.read_into(key, &mut batch.bytes)? {
+                Some(attributes) => Entry { value: Some(end..batch.bytes.len()), attributes, ..gone },
+                None => gone,
+            };
+            batch.entries.push(entry);
         }
         Ok(batch)
     }

@@ -49,7 +49,7 @@ impl Changes {
         self.bequest
     }
 
-    /// The keys that were written or removed.
+    /// The keys that were written or removed; in a bag, those that got or lost a value.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.keys.iter().map(|key| &self.bytes[key.clone()])
     }
