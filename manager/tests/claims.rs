@@ -202,22 +202,6 @@ fn a_limit_is_raised_while_the_owner_waits_for_room() {
 }
 
 #[test]
-fn an_unowned_table_is_checked_and_an_owned_one_is_not() {
-    let house = House::start(&config(BY_NAME, ""));
-    let client = house.client();
-    client.open("sales");
-    let verify = || client.say(&Request::Verify { request: 4, table: sales() });
-    let mut owner = owner_that_wrote(&house, "a");
-    verify();
-    assert!(client.hears_refusal(Refusal::NotNow).contains("owner"));
-    owner.kill();
-    house.wait_for("unowned", |sales| sales.state == "unowned");
-    verify();
-    let event = client.hear();
-    assert!(matches!(event, Event::Verified { request: 4, entries: 1, wrong: None, .. }), "{event:?}");
-}
-
-#[test]
 fn status_answers_at_once_whatever_readers_do() {
     let house = House::start(&config(BY_NAME, ""));
     let _readers: Vec<_> = (0..8).map(|_| holder(&house)).collect();

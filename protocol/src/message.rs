@@ -162,14 +162,6 @@ pub enum Request {
         /// The new limit, in bytes.
         max_bytes: u64,
     },
-    /// Asks the manager to check a table that nobody owns. (One that is owned, its owner alone can check.) Nobody is
-    /// offered it meanwhile. Answered by [`Event::Verified`].
-    Verify {
-        /// Chosen by the client, repeated in the answer.
-        request: u32,
-        /// The table's id.
-        table: String,
-    },
 }
 
 /// What the manager says to a client.
@@ -284,17 +276,6 @@ pub enum Event {
         slot: u32,
         /// The version that it holds.
         version: u64,
-    },
-    /// The answer to [`Request::Verify`].
-    Verified {
-        /// The number of the request.
-        request: u32,
-        /// Version of the last commit.
-        version: u64,
-        /// Number of entries.
-        entries: u64,
-        /// The first thing that is wrong with the table, if anything is.
-        wrong: Option<String>,
     },
 }
 

@@ -64,7 +64,6 @@ fn request() -> impl Strategy<Value = Request> {
             table,
             max_bytes
         }),
-        (any::<u32>(), table).prop_map(|(request, table)| Request::Verify { request, table }),
     ]
 }
 
@@ -134,9 +133,6 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(request, owner, handoff)| { Event::HandedOn { request, owner, handoff } }),
         (any::<u32>(), table, any::<u32>(), any::<u64>())
             .prop_map(|(request, table, slot, version)| { Event::Pinned { request, table, slot, version } }),
-        (any::<u32>(), any::<u64>(), any::<u64>(), option::of(".{0,99}")).prop_map(
-            |(request, version, entries, wrong)| Event::Verified { request, version, entries, wrong }
-        ),
     ]
 }
 

@@ -4,14 +4,19 @@ use heirloom_tests::{House, eventually, program};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// The first block of code in that language.
 fn block(language: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = fs::read_to_string(path).expect("there is a README");
+    let readme = readme();
     let start = format!("```{language}\n");
     let after = readme.split_once(&start).expect("the README has such a block").1;
     after.split_once("```").expect("the block ends").0.to_owned()
+}
+
+fn readme() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    fs::read_to_string(path).expect("there is a README")
 }
 
 #[test]
@@ -20,6 +25,20 @@ fn the_worker_in_the_readme_is_the_one_that_is_compiled() {
     let (_, compiled) =
         compiled.split_once("#![forbid(unsafe_code)]\n\n").expect("the example forbids unsafe code");
     assert_eq!(block("rust"), compiled, "the README and tests/examples/word_counter.rs differ");
+}
+
+#[test]
+fn the_embedded_example_in_the_readme_is_the_one_that_is_compiled_and_works() {
+    let compiled = include_str!("../examples/embedded.rs");
+    let (_, compiled) =
+        compiled.split_once("#![forbid(unsafe_code)]\n\n").expect("the example forbids unsafe code");
+    assert!(
+        readme().contains(&format!("```rust\n{compiled}```")),
+        "the README and tests/examples/embedded.rs differ"
+    );
+    let output = Command::new(program("examples/embedded")).output().expect("it can be started");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "one has died\nthe next has finished\n");
 }
 
 #[test]

@@ -90,7 +90,7 @@ mod watch;
 mod worker;
 mod writer;
 
-pub use client::{Client, ConnectError, HandOn, HandedOn, RequestError, Verified};
+pub use client::{Client, ConnectError, HandOn, HandedOn, RequestError};
 pub use codec::{CodecError, Key, Value};
 pub use heir::{Fenced, Recall, TableHeir};
 pub use heirloom_protocol::message::{HandoffStatus, OwnerStatus, Status, TransferReason};

@@ -10,6 +10,7 @@
 //! | `heirloom dump`, `load` | `dump`, `load` | a whole table into a file, and back |
 //! | `heirloom verify TABLE` | `verify` | every byte of a table |
 //! | `heirloom handoff TABLE` | `handoff` | another worker takes over: the way to deploy |
+//! | `heirloom limit TABLE BYTES` | `limit` | a table's limit, while it is in use |
 //! | `heirloom demo ...` | `demo` | the demonstration, which also stands for a first test of a machine |
 //!
 //! Further commands are hidden from `--help`: they are what Heirloom's own processes are started as, since each of
@@ -28,6 +29,7 @@ mod get;
 mod handoff;
 mod keys;
 mod len;
+mod limit;
 mod load;
 mod loader;
 mod logging;
@@ -79,6 +81,7 @@ enum Command {
     Load(load::Args),
     Verify(verify::Args),
     Handoff(handoff::Args),
+    Limit(limit::Args),
     Demo(demo::Args),
     #[command(hide = true)]
     Manager(manager::Args),
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Load(args) => load::run(&args, socket),
         Command::Verify(args) => verify::run(&args, socket),
         Command::Handoff(args) => handoff::run(&args, socket),
+        Command::Limit(args) => limit::run(&args, socket),
         Command::Demo(args) => demo::run(args),
         Command::Manager(args) => manager::run(&args, socket),
         Command::ExecChild(args) => exec_child::run(&args),

@@ -60,6 +60,12 @@ fn write_details(page: &mut String, table: &TableStatus) {
     if let Some(detail) = &table.detail {
         let _ = writeln!(page, "  {}: {detail}", table.id);
     }
+    if table.nearly_full {
+        let _ = writeln!(page, "  {}: nearly full (heirloom limit raises its limit)", table.id);
+    }
+    if let Some(readers) = readers(table) {
+        let _ = writeln!(page, "  {}: {readers}", table.id);
+    }
     if let Some(handoff) = &table.last_handoff {
         let (id, handoffs) = (&table.id, table.handoffs);
         let _ = writeln!(
@@ -69,6 +75,27 @@ fn write_details(page: &mut String, table: &TableStatus) {
             stages(handoff)
         );
     }
+}
+
+/// What readers have of it besides its mapping, and what that holds back; nothing where that is nothing.
+fn readers(table: &TableStatus) -> Option<String> {
+    let TableStatus { access, pins, oldest_pin_age_ms, held_entries, held_bytes, followers, .. } = table;
+    let mut said = Vec::new();
+    if access == "private" {
+        said.push("private".to_owned());
+    }
+    if *pins > 0 {
+        let oldest = oldest_pin_age_ms
+            .map_or_else(String::new, |age| format!(", the oldest for {}", duration(age / 1000)));
+        said.push(format!("{pins} snapshots{oldest}"));
+    }
+    if *held_entries > 0 {
+        said.push(format!("{held_entries} entries ({}) held for snapshots", bytes(*held_bytes)));
+    }
+    if *followers > 0 {
+        said.push(format!("{followers} followers"));
+    }
+    (!said.is_empty()).then(|| said.join(", "))
 }
 
 /// Where the time of a handoff went, stage by stage.
@@ -162,13 +189,27 @@ mod tests {
             max_bytes: 64 << 20,
             state: "owned".into(),
             owner: Some(OwnerStatus { name: "sale_tracker".into(), pid: 8 }),
+            nearly_full: true,
+            pins: 2,
+            oldest_pin_age_ms: Some(3_000),
+            held_entries: 5,
+            held_bytes: 2048,
+            followers: 1,
             last_handoff: Some(handoff),
             ..Default::default()
         };
         let child = ChildStatus { name: "sale_tracker".into(), instance: 2, ..Default::default() };
         let page = page(&Status { tables: vec![sales], children: vec![child], ..Default::default() });
-        for part in ["sale_tracker (8)", "1.2 MiB of 64 MiB", "in 321 µs", "owner 7 died", "sale_tracker #2"]
-        {
+        for part in [
+            "sale_tracker (8)",
+            "1.2 MiB of 64 MiB",
+            "in 321 µs",
+            "owner 7 died",
+            "sale_tracker #2",
+            "nearly full",
+            "2 snapshots, the oldest for 3 s, 5 entries (2 KiB) held",
+            "1 followers",
+        ] {
             assert!(page.contains(part), "{part} is missing in:\n{page}");
         }
         assert!(!page.contains("WORKER"), "no heading without rows:\n{page}");

@@ -17,7 +17,7 @@ mod warning;
 mod worker;
 
 pub use mistake::{Mistake, Mistakes};
-pub(crate) use read::duration;
+pub(crate) use read::{bytes, duration};
 pub use supervisor::{MAX_SOCKET_PATH_BYTES, ManagerConfig, Strategy, SupervisorConfig};
 pub use table::{
     Access, Durability, FindMe, Grant, Hydrate, HydrateFormat, HydrateSource, HydrateWhen, TableConfig,

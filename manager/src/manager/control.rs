@@ -14,7 +14,6 @@ use crate::registry::{Candidate, RegistryWriter};
 use heirloom_protocol::message::{ChildStatus, Event, Refusal, Request};
 use heirloom_protocol::ownership::{Input, State, WorkerId};
 use heirloom_protocol::sys::{Connection, Credentials, Listener, Process};
-use heirloom_protocol::table::VerifyReport;
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::Arc;
@@ -38,7 +37,6 @@ pub(super) enum Notice {
     Answered { table: usize, answer: Result<Option<Candidate>, FindMeError> },
     HoldersFound { table: usize, found: String },
     Hydrated { result: Result<(), ManagerError> },
-    Checked { table: usize, result: Result<VerifyReport, String> },
 }
 
 /// A worker, from its registration until it has no connection any more, and no table either.
@@ -157,10 +155,10 @@ impl Control {
     }
 
     /// The same for workers that are threads and tasks of this process, with tables that are filled by now.
-    pub(super) fn embedded(tables: Vec<Table>, times: ManagerConfig) -> (Self, Inputs) {
-        let (own, own_inputs) = mpsc::unbounded_channel();
-        let (said, said_inputs) = mpsc::channel(1);
-        let control = Self {
+    pub(super) fn embedded(tables: Vec<Table>, times: ManagerConfig) -> Self {
+        // It has no tasks, and no connections: nobody says anything there.
+        let ((own, _), (said, _)) = (mpsc::unbounded_channel(), mpsc::channel(1));
+        Self {
             tables,
             clients: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -179,22 +177,12 @@ impl Control {
             said,
             connections: 0,
             connections_per_user: usize::MAX,
-        };
-        (control, Inputs { own: own_inputs, said: said_inputs })
+        }
     }
 
     /// Takes up a client of this process.
     pub(super) fn enters(&mut self, id: ClientId, client: Client) {
         self.clients.insert(id, client);
-    }
-
-    /// What threads of our own have left.
-    pub(super) fn note_own(&mut self, inputs: &mut Inputs) {
-        while let Ok(notice) = inputs.own.try_recv() {
-            if let Err(error) = self.note(notice) {
-                tracing::error!(%error, "an embedded manager goes on without that");
-            }
-        }
     }
 
     /// Takes one notice after the other until `stop` is done. Deaths and deadlines come before what
@@ -246,7 +234,6 @@ impl Control {
                     holders.found = Some(found);
                 }
             }
-            Notice::Checked { table, result } => self.checked(table, result),
             Notice::Hydrated { result } => {
                 result?;
                 self.hydrated();

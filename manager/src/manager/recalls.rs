@@ -53,7 +53,7 @@ impl Control {
         let of = &self.tables[table];
         let owner = match *of.ownership.state() {
             State::Owned { by, recall: None, .. } => Some(by),
-            State::Unowned { .. } if self.open && of.check.is_none() => None,
+            State::Unowned { .. } if self.open => None,
             _ => return,
         };
         let found = of.wishes.iter().enumerate().find_map(|(number, wish)| match &wish.to {
@@ -72,9 +72,6 @@ impl Control {
     /// Who shall have a table that is with the manager, where somebody said so and it is there.
     pub(super) fn wished_heir(&self, table: usize) -> Option<WorkerId> {
         let of = &self.tables[table];
-        if of.check.is_some() {
-            return None;
-        }
         of.wishes.iter().find_map(|wish| self.heir_named(of, wish, wish.to.as_ref()?, None))
     }
 

@@ -3,13 +3,13 @@
 use super::access::NotRegistered;
 use super::claims::NotPinned;
 use super::client::{ClientId, MAX_UNREAD_DESCRIPTORS};
-use super::control::{Control, Notice, WaitingOpen, Worker};
+use super::control::{Control, WaitingOpen, Worker};
 use super::recalls::Wish;
 use super::status;
 use heirloom_protocol::message::{Event, LOADER, MAX_NAME_BYTES, PROTOCOL_VERSION, Refusal, Request};
 use heirloom_protocol::ownership::{Input, State, WorkerId};
 use heirloom_protocol::sys::{Credentials, limits};
-use heirloom_protocol::table::{self, Pin, PinError, VerifyReport};
+use heirloom_protocol::table::{self, Pin, PinError};
 use heirloom_worker::embedding::Memory;
 use std::sync::Arc;
 
@@ -119,9 +119,6 @@ impl Control {
                 self.set_limit(from, &table, max_bytes).map_err(|no| no.to(request))?;
                 self.send(from, &Event::Done { request });
                 Ok(())
-            }
-            Request::Verify { request, table } => {
-                self.check(from, request, &table).map_err(|no| no.to(request))
             }
             Request::Status { request } => {
                 self.send_status(from, request);
@@ -343,49 +340,6 @@ impl Control {
         tracing::info!(table = &*of.id, max_bytes, "the limit has been changed");
         of.fullness.look(&of.id, &of.reader.info());
         Ok(())
-    }
-
-    /// Has a table checked, on a thread: that takes as long as the table is large.
-    fn check(&mut self, from: ClientId, request: u32, table: &str) -> Result<(), No> {
-        let number = self.find(table)?;
-        self.may_own(from, number, "verify")?;
-        self.is_open(number)?;
-        let of = &mut self.tables[number];
-        let (id, busy) = (&of.id, of.check.is_some());
-        let why = match of.ownership.state() {
-            State::Unowned { .. } if !busy => None,
-            State::Unowned { .. } => Some("it is being checked for somebody else"),
-            _ => Some("it has an owner, who alone can check it: recall it first, or let its owner do so"),
-        };
-        if let Some(why) = why {
-            return Err(No::because(Refusal::NotNow, format!("table `{id}` is not checked: {why}")));
-        }
-        of.check = Some((from, request));
-        let (region, notices) = (Arc::clone(&of.region), self.own.clone());
-        let work = move || {
-            let result = table::verify(&region).map_err(|error| error.to_string());
-            // The control task is gone only when the manager ends.
-            let _ = notices.send(Notice::Checked { table: number, result });
-        };
-        match self.embedded {
-            // Where it is called, and heard as soon as that is done: nobody else waits for the manager's thread.
-            true => work(),
-            false => drop(tokio::task::spawn_blocking(work)),
-        }
-        Ok(())
-    }
-
-    /// The check of a table has ended: it may be offered again.
-    pub(super) fn checked(&mut self, table: usize, result: Result<VerifyReport, String>) {
-        let of = &mut self.tables[table];
-        let Some((client, request)) = of.check.take() else { return };
-        let info = of.reader.info();
-        let (version, entries, wrong) = match result {
-            Ok(report) => (report.version, report.entries, None),
-            Err(wrong) => (info.version, info.entries, Some(wrong)),
-        };
-        self.send(client, &Event::Verified { request, version, entries, wrong });
-        self.feed(table, Input::Wake);
     }
 
     fn is_open(&self, table: usize) -> Result<(), No> {

@@ -94,7 +94,7 @@ impl Control {
 
     fn ask_at_its_pace(&mut self, table: usize, urgent: bool) -> Option<Input> {
         let find_me = self.tables[table].search.find_me.clone()?;
-        if !self.open || self.tables[table].check.is_some() {
+        if !self.open {
             return None;
         }
         // Where asking costs nothing, only what it is asked for is paced: giving the table to those who have had it.

@@ -101,7 +101,6 @@ pub(super) fn create(config: &TableConfig, find_me: Option<Arc<dyn FindMe>>) -> 
         wishes: Vec::new(),
         claims: Claims::new(config.snapshot_max_age),
         fullness: Fullness::default(),
-        check: None,
         counts: Counts::default(),
     })
 }

@@ -2,7 +2,6 @@
 
 use super::access::Allowed;
 use super::claims::Claims;
-use super::client::ClientId;
 use super::fullness::Fullness;
 use super::recalls::Wish;
 use super::search::Search;
@@ -46,8 +45,6 @@ pub(super) struct Table {
     /// Its pins and followers.
     pub(super) claims: Claims,
     pub(super) fullness: Fullness,
-    /// Who wants it checked, while that is done: nobody is offered it then.
-    pub(super) check: Option<(ClientId, u32)>,
     pub(super) counts: Counts,
 }
 

@@ -76,15 +76,3 @@ pub struct HandedOn {
     /// is `granted_us`: writes paused for that long, and for what mapping the table takes the two of them.
     pub handoff: Option<HandoffStatus>,
 }
-
-/// What the manager's check of a table came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Verified {
-    /// Version of the last commit.
-    pub version: u64,
-    /// Number of entries.
-    pub entries: u64,
-    /// The first thing that is wrong, if anything is.
-    pub wrong: Option<String>,
-}

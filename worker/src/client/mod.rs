@@ -36,7 +36,7 @@ use heirloom_protocol::message::{MAX_NAME_BYTES, Status};
 
 pub(crate) use claims::{Followed, Pinned};
 pub use error::{ConnectError, RequestError};
-pub use handing_on::{HandOn, HandedOn, Verified};
+pub use handing_on::{HandOn, HandedOn};
 pub(crate) use link::{Asking, Hub, Link};
 #[cfg(feature = "tokio")]
 pub(crate) use ownership::Tenure;
@@ -151,17 +151,6 @@ impl Client {
     /// request.
     pub fn set_limit(&self, table: &str, max_bytes: u64) -> Result<(), RequestError> {
         self.ask(Question::SetLimit { table: table.to_owned(), max_bytes }).map(drop)
-    }
-
-    /// Has the manager check every byte of a table that nobody owns. (An owner checks its own.)
-    ///
-    /// # Errors
-    /// [`RequestError::Refused`] where somebody owns it; otherwise as for every request.
-    pub fn verify(&self, table: &str) -> Result<Verified, RequestError> {
-        match self.ask(Question::Verify { table: table.to_owned() })? {
-            Answer::Verified(verified) => Ok(verified),
-            _ => Err(RequestError::Unexpected),
-        }
     }
 
     /// What the manager knows about tables, workers and the supervisor's children.
@@ -362,7 +351,6 @@ impl Question {
         match self {
             // The manager keeps the time, and says when it is over.
             Self::HandOn { how, .. } => how.time().unwrap_or(LONGEST_WORK).saturating_add(ANSWER_TIME),
-            Self::Verify { .. } => LONGEST_WORK,
             _ => ANSWER_TIME,
         }
     }
@@ -376,7 +364,6 @@ impl fmt::Display for Question {
             Self::Pin { table } => write!(f, "pin a version of table `{table}`"),
             Self::Follow { table } => write!(f, "let table `{table}` be followed"),
             Self::SetLimit { table, .. } => write!(f, "change the limit of table `{table}`"),
-            Self::Verify { table } => write!(f, "verify table `{table}`"),
             Self::Status => f.write_str("say its status"),
             Self::MayInherit { table } => write!(f, "say whether this worker may inherit table `{table}`"),
         }

@@ -52,10 +52,22 @@ pub(super) fn config(text: &str, path: &Path) -> Result<Config, Mistakes> {
 /// # Errors
 /// What is wrong with it, and what to write instead.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    units::duration(text).map_err(|UnitError { message, suggestion }| match suggestion {
+    units::duration(text).map_err(one_line)
+}
+
+/// Reads a size such as `64MiB`, as the configuration does.
+///
+/// # Errors
+/// What is wrong with it, and what to write instead.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    units::bytes(text).map_err(one_line)
+}
+
+fn one_line(UnitError { message, suggestion }: UnitError) -> String {
+    match suggestion {
         Some(suggestion) => format!("{message}; {suggestion}"),
         None => message,
-    })
+    }
 }
 
 /// A name in the file, and where it stands.

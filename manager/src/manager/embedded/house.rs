@@ -6,7 +6,7 @@
 //! so each client hears its events in order. A thread of the house's own does the same when time has passed.
 
 use super::super::client::{Client as Known, ClientId, Told};
-use super::super::control::{Control, Inputs};
+use super::super::control::Control;
 use super::super::status;
 use super::ManagerError;
 use heirloom_protocol::message::{Request, Status};
@@ -26,7 +26,7 @@ pub struct House(Arc<Inner>);
 
 struct Inner {
     desk: Mutex<Desk>,
-    manager: Mutex<(Control, Inputs)>,
+    manager: Mutex<Control>,
     /// Filled under the manager's lock, emptied without it.
     told: Told,
     alarm: Arc<Alarm>,
@@ -62,11 +62,11 @@ struct Set {
 }
 
 impl House {
-    pub(super) fn open(control: Control, inputs: Inputs) -> Result<Self, ManagerError> {
+    pub(super) fn open(control: Control) -> Result<Self, ManagerError> {
         let alarm = Arc::new(Alarm::default());
         let inner = Arc::new(Inner {
             desk: Mutex::default(),
-            manager: Mutex::new((control, inputs)),
+            manager: Mutex::new(control),
             told: Told::default(),
             alarm: Arc::clone(&alarm),
             process: Arc::new(Process::current().map_err(ManagerError::Runtime)?),
@@ -104,7 +104,7 @@ impl House {
     /// What the manager knows about tables and workers.
     #[must_use]
     pub fn status(&self) -> Status {
-        status::of(&lock(&self.0.manager).0)
+        status::of(&lock(&self.0.manager))
     }
 
     fn next_client(&self) -> (Arc<dyn embedding::House>, u64) {
@@ -120,7 +120,7 @@ impl Inner {
 
     fn enters(&self, number: u64, guest: Guest) {
         let client = Known::in_this_process(guest, &self.told, Arc::clone(&self.process));
-        lock(&self.manager).0.enters(ClientId(number), client);
+        lock(&self.manager).enters(ClientId(number), client);
     }
 
     /// The next thing on the desk, for this thread; none where there is none, or another thread is at it.
@@ -135,8 +135,7 @@ impl Inner {
     }
 
     fn carry_out(&self, note: Note) {
-        let mut manager = lock(&self.manager);
-        let (control, inputs) = &mut *manager;
+        let mut control = lock(&self.manager);
         match note {
             Note::Said(client, request) => {
                 // It speaks for itself: there is nobody else in this process.
@@ -146,7 +145,6 @@ impl Inner {
             Note::Gone(client) => control.closed(client),
             Note::TimePassed => control.time_passes(),
         }
-        control.note_own(inputs);
         self.alarm.set(control.next_deadline());
     }
 

@@ -98,7 +98,6 @@ impl Embedded {
             }
             tables.push(table.create()?);
         }
-        let (control, inputs) = Control::embedded(tables, self.times);
-        House::open(control, inputs)
+        House::open(Control::embedded(tables, self.times))
     }
 }

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use heirloom_protocol::message::{Event, PROTOCOL_VERSION, Refusal, Request};
 
-use super::handing_on::{HandOn, HandedOn, Verified};
+use super::handing_on::{HandOn, HandedOn};
 use super::ownership::Tenure;
 use super::will::Will;
 use crate::heir::{Fenced, Recall};
@@ -64,9 +64,6 @@ pub(crate) enum Question {
         table: String,
         max_bytes: u64,
     },
-    Verify {
-        table: String,
-    },
     Status,
     /// Whether the manager knows this table and lets the worker be its heir. Asked right after it was told of the heir.
     MayInherit {
@@ -80,7 +77,6 @@ pub(crate) enum Answer {
     Opened(Memory),
     HandedOn(HandedOn),
     Pinned { slot: u32, version: u64 },
-    Verified(Verified),
     Done,
     Status(String),
 }
@@ -381,9 +377,6 @@ impl Session {
                 self.answered(request, Ok(Answer::HandedOn(HandedOn { owner, handoff })))
             }
             Event::Pinned { request, table, slot, version } => self.pinned(request, &table, slot, version),
-            Event::Verified { request, version, entries, wrong } => {
-                self.answered(request, Ok(Answer::Verified(Verified { version, entries, wrong })))
-            }
             Event::Status { request, piece, more } => self.status(request, &piece, more),
             Event::Refused { request: Some(request), why, message } => {
                 self.answered(request, Err(Refused::ByManager { why, message }))
@@ -555,7 +548,6 @@ impl Question {
             Self::SetLimit { table, max_bytes } => {
                 Request::SetLimit { request, table: table.clone(), max_bytes: *max_bytes }
             }
-            Self::Verify { table } => Request::Verify { request, table: table.clone() },
             Self::Status => Request::Status { request },
             Self::MayInherit { .. } => Request::Sync { request },
         }
