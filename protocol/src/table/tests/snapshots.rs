@@ -296,3 +296,36 @@ fn a_manager_that_died_while_it_pinned_leaves_no_pin() {
     table::unpin(&region, Pin::from_parts(0, taken.version() + 1));
     assert_eq!(table::pins(&region), vec![taken]);
 }
+
+/// A key that was removed and came back was not there in between, for a pin that the owner does not know yet when it looks
+/// at the removed entry, and behind which an older one is held for another pin.
+#[test]
+fn a_key_that_came_back_was_not_there_in_between() {
+    let region = new_table(1 << 20);
+    let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+    writer.batch_commits = u64::MAX;
+    writer.insert(b"k", b"first").unwrap();
+    let oldest = table::pin(&region).unwrap();
+    writer.insert(b"other", b"").unwrap();
+    let old = table::pin(&region).unwrap();
+    writer.move_horizon();
+    writer.insert(b"k", b"second").unwrap();
+    writer.remove(b"k").unwrap();
+    // Both are held for the newer of the pins, and retired again when that one is gone.
+    writer.move_horizon();
+    while writer.make_room(10).unwrap() > 0 {}
+    table::unpin(&region, old);
+    writer.move_horizon();
+    assert_eq!(table::verify(&region).unwrap().retired, 2, "it and the older one");
+
+    let between = table::pin(&region).unwrap();
+    writer.insert(b"k", b"third").unwrap();
+    let reader = TableReader::open(region.clone()).unwrap();
+    let get = |pin| reader.snapshot(pin).get(b"k").unwrap();
+    for _ in 0..3 {
+        assert_eq!((get(oldest), get(between)), (Some(b"first".to_vec()), None));
+        writer.insert(b"other", b"").unwrap();
+        writer.move_horizon();
+    }
+    table::verify(&region).unwrap();
+}
