@@ -327,33 +327,49 @@ impl Region for Interrupted {
     }
 }
 
+/// A reader whose owner does something before one of its loads.
+fn interrupted(
+    region: &Live,
+    before_load: usize,
+    owner: impl FnOnce() + Send + 'static,
+) -> TableReader<Interrupted> {
+    let interrupted = Interrupted {
+        inner: region.clone(),
+        loads_left: AtomicUsize::new(usize::MAX),
+        owner: Mutex::new(Some(Box::new(owner))),
+    };
+    let reader = TableReader::open(interrupted).unwrap();
+    reader.region().loads_left.store(before_load, Ordering::Relaxed);
+    reader
+}
+
+/// Commits until all that was removed before the last move of the horizon is taken out of its leaf.
+fn keep_house(writer: &mut TableWriter<Live>) {
+    (0..20).for_each(|_| writer.bequeath(b"housekeeping follows each commit").unwrap());
+}
+
 /// While a reader is on its way to a leaf, the leaf's neighbour ends, and a new key of the neighbour's range comes into
 /// the leaf. The range goes on from the separator that was between them, and must not meet that key twice.
 #[test]
 fn a_range_takes_of_a_leaf_what_lies_within_the_separators_it_met() {
     let key = |number: u64| number.to_be_bytes();
-    for (new, order) in
-        [15, 18, 21, 24].into_iter().flat_map(|new| [(new, Order::Ascending), (new, Order::Descending)])
-    {
+    let cases =
+        [(16..24_u64, 16, Order::Ascending), (16..24, 20, Order::Ascending), (0..8, 5, Order::Descending)];
+    for (gone, new, order) in cases {
         for before_load in 0.. {
             let region = new_table(Kind::OrderedSet, 1 << 20);
             let mut writer = TableWriter::open(region.clone(), 0).unwrap();
             writer.batch_commits = 10_000;
-            // Descending, so that each leaf has free lanes.
+            // Descending, so that each leaf has eight keys and free lanes: 0 to 7, 8 to 15, and so on.
             (0..32).rev().for_each(|number| assert!(!writer.insert(&key(number), b"v").unwrap()));
-            (13..27).for_each(|number| assert!(writer.remove(&key(number)).unwrap()));
+            assert_eq!(table::verify(&region).unwrap().leaves, 4);
+            gone.clone().for_each(|number| assert!(writer.remove(&key(number)).unwrap()));
             writer.move_horizon();
-            let owner = Box::new(move || {
-                (0..20).for_each(|_| writer.bequeath(b"entries are taken out of their leaves").unwrap());
+            let reader = interrupted(&region, before_load, move || {
+                keep_house(&mut writer);
                 assert!(!writer.insert(&key(new), b"new").unwrap());
+                assert_eq!(table::verify(writer.reader().region()).unwrap().leaves, 3);
             });
-            let interrupted = Interrupted {
-                inner: region.clone(),
-                loads_left: AtomicUsize::new(usize::MAX),
-                owner: Mutex::new(Some(owner)),
-            };
-            let reader = TableReader::open(interrupted).unwrap();
-            reader.region().loads_left.store(before_load, Ordering::Relaxed);
             let mut met: Vec<u64> =
                 visited(|each| reader.range(Bound::Unbounded, Bound::Unbounded, order, each))
                     .iter()
@@ -363,11 +379,33 @@ fn a_range_takes_of_a_leaf_what_lies_within_the_separators_it_met() {
                 met.reverse();
             }
             assert!(met.is_sorted_by(|one, other| one < other), "{met:?} before load {before_load}");
-            let standing = (0..13).chain(27..32);
-            assert!(
-                standing.into_iter().all(|number| met.contains(&number)),
-                "{met:?} before load {before_load}"
-            );
+            let mut standing = (0..32).filter(|number| !gone.contains(number));
+            assert!(standing.all(|number| met.contains(&number)), "{met:?} before load {before_load}");
+            if reader.region().owner.lock().unwrap().is_some() {
+                break;
+            }
+        }
+    }
+}
+
+/// While a reader looks for a key in a full leaf, the least key is taken out of it, and a greater one comes. Had that one
+/// the lane of the other, it would stand in the way of a reader that has the leaf's old permutation.
+#[test]
+fn a_lane_is_not_used_again_before_the_horizon_has_passed() {
+    let key = |number: u64| number.to_be_bytes();
+    for wanted in 1..14 {
+        for before_load in 0.. {
+            let region = new_table(Kind::OrderedSet, 1 << 20);
+            let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+            writer.batch_commits = 10_000;
+            (0..14).for_each(|number| assert!(!writer.insert(&key(number), b"v").unwrap()));
+            assert!(writer.remove(&key(0)).unwrap());
+            writer.move_horizon();
+            let reader = interrupted(&region, before_load, move || {
+                keep_house(&mut writer);
+                assert!(!writer.insert(&key(14), b"new").unwrap());
+            });
+            assert_eq!(reader.get(&key(wanted)).unwrap(), Some(b"v".to_vec()), "before load {before_load}");
             if reader.region().owner.lock().unwrap().is_some() {
                 break;
             }
