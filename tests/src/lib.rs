@@ -2,14 +2,29 @@
 //!
 //! - [`House`]: a supervisor with its manager and workers, in a temporary folder, as a user would run it.
 //! - [`Candidate`]: a worker of one's own choice of misbehaviour, started by the test.
+//! - [`ledger`]: a table whose whole content one number tells.
+//! - [`garbage`]: bytes that nobody wrote, for everything that reads.
 //! - [`eventually`]: waiting for something to happen, instead of sleeping for some time.
+//!
+//! How the claims are proved, beside the tests that stand in each crate; `.ci/run` runs the short forms:
+//!
+//! | command | what it shows | the long form |
+//! | --- | --- | --- |
+//! | `cargo test -p heirloom-protocol --lib table::` | every store is a place to die at, every load one to stand still at | `HEIRLOOM_EFFORT=50` |
+//! | `.ci/loom` | every order of loads and stores of some threads, for any processor | `HEIRLOOM_PREEMPTIONS=4` |
+//! | `cargo test -p heirloom-tests --test kills` | real processes, really killed, lose nothing that returned | `HEIRLOOM_KILL_ROUNDS=5000` |
+//! | `.ci/fuzz` | garbage of any kind ends in an answer or an error | `.ci/fuzz 3600` |
+//! | `.ci/asan`, `.ci/valgrind` | no byte outside is touched | `.ci/asan --everything` |
+//! | `.ci/faults` | each of these fails where it must: faults are planted, one at a time | `.ci/faults --all` |
 //!
 //! Under `tests/` there is one file for each concern; each is a program of its own, so that the ones about time do not
 //! run beside the ones about load.
 #![forbid(unsafe_code)]
 
 mod candidate;
+pub mod garbage;
 mod house;
+pub mod ledger;
 mod patience;
 
 pub use candidate::{Candidate, Misbehaviour};

@@ -1,20 +1,22 @@
 //! Plants faults in the table engine, one at a time, and fails unless a test fails for each: `cargo run -p
-//! heirloom-tests --bin faults [PART OF A NAME] [--survey]`.
+//! heirloom-tests --bin faults [PART OF A NAME] [--all | --survey]`.
 //!
 //! It works in a copy of the source tree, in a temporary folder that goes away with it. All faults are planted at once, each
-//! behind a question that an environment variable answers, so that the engine is built once; then the tests that the list
-//! (`tests/faults/engine.toml`) names for a fault run with it, each in a process of its own, which is killed where it does not
-//! end. Before, the same tests must pass without a fault.
+//! behind a question that an environment variable answers, so that the engine is built once (and once more for loom); then the
+//! first test that the list (`tests/faults/engine.toml`) names for a fault runs with it, in a process of its own, which is
+//! killed where it does not end. Before, the same tests must pass without a fault.
 //!
-//! With `--survey`, all tests of the engine run with each fault, and those that fail are said: for the list, when a
-//! fault or a test is new. It takes some minutes; the check of the list takes two or three.
+//! The list is the record of which test catches which fault. With `--all`, every test that it names must fail. With
+//! `--survey`, all tests of the engine run with each fault, and those that fail are said: for the list, when a fault or
+//! a test is new.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
-use std::{env, error, fs, io};
+use std::{env, error, fs, io, thread};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Deserialize;
@@ -24,6 +26,8 @@ type Outcome<T> = Result<T, Box<dyn error::Error>>;
 /// The environment variable with the number of the fault that is there in this process.
 const PLANTED: &str = "HEIRLOOM_PLANTED";
 const ENGINE: &str = "protocol/src/table";
+/// Tests whose names begin so are for the engine built with loom.
+const LOOM: &str = "orderings::";
 /// A test that takes longer does not end. The longest takes some ten seconds.
 const MOST_SECONDS: u64 = 180;
 
@@ -67,10 +71,26 @@ struct Place<'a> {
     new: Vec<(usize, &'a str)>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mode {
+    FirstTest,
+    AllTests,
+    Survey,
+}
+
 fn main() -> ExitCode {
     let (options, names): (Vec<String>, Vec<String>) =
         env::args().skip(1).partition(|argument| argument.starts_with("--"));
-    match run(names.first().map_or("", String::as_str), options == ["--survey"]) {
+    let mode = match options.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => Mode::FirstTest,
+        ["--all"] => Mode::AllTests,
+        ["--survey"] => Mode::Survey,
+        _ => {
+            eprintln!("usage: faults [PART OF A NAME] [--all | --survey]");
+            return ExitCode::from(2);
+        }
+    };
+    match run(names.first().map_or("", String::as_str), mode) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -81,7 +101,7 @@ fn main() -> ExitCode {
 }
 
 /// False where a fault was not caught.
-fn run(part_of_name: &str, survey: bool) -> Outcome<bool> {
+fn run(part_of_name: &str, mode: Mode) -> Outcome<bool> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("this package is in a workspace")?;
     let list: List = toml::from_str(&fs::read_to_string(source.join("tests/faults/engine.toml"))?)?;
     let copy = tempfile::tempdir()?;
@@ -89,37 +109,71 @@ fn run(part_of_name: &str, survey: bool) -> Outcome<bool> {
     plant(&list.fault, &copy.path().join(ENGINE))?;
     let lib = copy.path().join("protocol/src/lib.rs");
     fs::write(&lib, fs::read_to_string(&lib)? + QUESTION)?;
-    let tests = Tests { program: build(copy.path())?, folder: copy.path().join("protocol") };
 
     let chosen: Vec<(usize, &Fault)> =
         (1..).zip(&list.fault).filter(|(_, fault)| fault.name.contains(part_of_name)).collect();
-    let named: BTreeSet<&String> = chosen.iter().flat_map(|(_, fault)| &fault.caught_by).collect();
-    for test in named {
-        if !tests.passes(0, test)? {
-            return Err(format!("without a fault, {test} fails, or there is no such test").into());
-        }
+    let count = if mode == Mode::FirstTest { 1 } else { usize::MAX };
+    let named: BTreeSet<&str> = chosen.iter().flat_map(|(_, fault)| fault.first_tests(count)).collect();
+    let loom = named.iter().any(|test| test.starts_with(LOOM)) || mode == Mode::Survey;
+    let tests = Tests {
+        program: build(copy.path(), "")?,
+        loom: if loom { Some(build(copy.path(), "--cfg loom")?) } else { None },
+        folder: copy.path().join("protocol"),
+    };
+    let healthy = side_by_side(named, |test| Ok((tests.passes(0, test)?, test)))?;
+    if let Some((_, test)) = healthy.iter().find(|(passes, _)| !passes) {
+        return Err(format!("without a fault, {test} fails, or there is no such test").into());
     }
-    let mut all_caught = true;
-    for (number, fault) in &chosen {
-        if survey {
-            println!("{}: {}", fault.name, tests.that_fail(*number)?.join(", "));
-            continue;
+    let caught = side_by_side(chosen, |(number, fault)| {
+        if mode == Mode::Survey {
+            println!("{}: {}", fault.name, tests.that_fail(number)?.join(", "));
+            return Ok(true);
         }
         let mut missed_by = Vec::new();
-        for test in &fault.caught_by {
-            if tests.passes(*number, test)? {
-                missed_by.push(test.as_str());
+        for test in fault.first_tests(count) {
+            if tests.passes(number, test)? {
+                missed_by.push(test);
             }
         }
         let caught = missed_by.is_empty() && !fault.caught_by.is_empty();
-        all_caught &= caught;
         match caught {
-            true => println!("caught: {} ({})", fault.name, fault.rule),
+            true => println!("caught: {} ({}), by {}", fault.name, fault.rule, fault.caught_by[0]),
             false => println!("NOT CAUGHT: {} ({}): {}", fault.name, fault.rule, missed_by.join(", ")),
         }
+        Ok(caught)
+    })?;
+    let count = caught.iter().filter(|caught| **caught).count();
+    println!("{count} of {} faults are caught", caught.len());
+    Ok(count == caught.len())
+}
+
+impl Fault {
+    fn first_tests(&self, count: usize) -> impl Iterator<Item = &str> {
+        self.caught_by.iter().take(count).map(String::as_str)
     }
-    println!("{} faults", chosen.len());
-    Ok(all_caught)
+}
+
+/// Does something with each, on as many threads as there are processors.
+fn side_by_side<T: Send, U: Send>(
+    each: impl IntoIterator<Item = T, IntoIter: Send>,
+    todo: impl Fn(T) -> Outcome<U> + Sync,
+) -> Outcome<Vec<U>> {
+    let (left, done) = (Mutex::new(each.into_iter()), Mutex::new(Vec::new()));
+    let processors = thread::available_parallelism()?.get();
+    thread::scope(|scope| {
+        let work = || {
+            // Said as text, since not every error can go from one thread to another.
+            loop {
+                let Some(next) = left.lock().expect("no iterator panics").next() else { return Ok(()) };
+                let result = todo(next).map_err(|error| error.to_string())?;
+                done.lock().expect("pushing does not panic").push(result);
+            }
+        };
+        let threads: Vec<_> = (0..processors).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("what it does returns errors"))
+    })
+    .map_err(|error: String| error)?;
+    Ok(done.into_inner().expect("pushing does not panic"))
 }
 
 /// Copies what belongs to the source tree, committed or not.
@@ -184,8 +238,8 @@ fn alternatives(place: &Place<'_>) -> String {
     if place.old.ends_with([';', '}']) { text } else { format!("({text})") }
 }
 
-/// Builds the unit tests, and says where they are.
-fn build(copy: &Path) -> Outcome<PathBuf> {
+/// Builds the unit tests with these flags for the compiler, and says where they are.
+fn build(copy: &Path, flags: &str) -> Outcome<PathBuf> {
     #[derive(Deserialize)]
     struct Message {
         executable: Option<PathBuf>,
@@ -193,7 +247,8 @@ fn build(copy: &Path) -> Outcome<PathBuf> {
     let built = Command::new("cargo")
         .args(["test", "-p", "heirloom-protocol", "--lib", "--no-run", "--message-format=json"])
         .current_dir(copy)
-        .env("CARGO_TARGET_DIR", copy.join("target"))
+        .env("CARGO_TARGET_DIR", copy.join(if flags.is_empty() { "target" } else { "target/flags" }))
+        .env("RUSTFLAGS", flags)
         .stderr(Stdio::inherit())
         .output()?;
     if !built.status.success() {
@@ -208,28 +263,39 @@ fn build(copy: &Path) -> Outcome<PathBuf> {
 /// The engine's unit tests, with all the faults in them.
 struct Tests {
     program: PathBuf,
+    /// The same for loom, where it is needed.
+    loom: Option<PathBuf>,
     folder: PathBuf,
 }
 
 impl Tests {
     /// Whether one test passes with a fault (0: without one).
     fn passes(&self, fault: usize, test: &str) -> Outcome<bool> {
-        let report = self.run(fault, &["--exact", &format!("table::tests::{test}")])?;
+        let program = if test.starts_with(LOOM) { &self.loom } else { &Some(self.program.clone()) };
+        let program = program.as_ref().ok_or("loom was not built")?;
+        let report = self.run(program, fault, &["--exact", &format!("table::tests::{test}")])?;
         Ok(report.contains("test result: ok. 1 passed"))
     }
 
     /// All tests that fail with a fault. Where one ends the process or does not end, only it is said, and what failed before.
     fn that_fail(&self, fault: usize) -> Outcome<Vec<String>> {
-        let report = self.run(fault, &["table::tests::"])?;
-        let results = report.lines().filter_map(|line| line.strip_prefix("test table::tests::"));
-        let failed = results.filter_map(|line| Some(line.strip_suffix(" ... FAILED")?.to_owned()));
-        let ended = report.contains("test result:");
-        Ok(failed.chain((!ended).then(|| "(the process did not end, or was ended)".to_owned())).collect())
+        let mut failed = Vec::new();
+        for (program, below) in
+            std::iter::once((&self.program, "")).chain(self.loom.iter().map(|loom| (loom, LOOM)))
+        {
+            let report = self.run(program, fault, &[&format!("table::tests::{below}")])?;
+            let results = report.lines().filter_map(|line| line.strip_prefix("test table::tests::"));
+            failed.extend(results.filter_map(|line| Some(line.strip_suffix(" ... FAILED")?.to_owned())));
+            if !report.contains("test result:") {
+                failed.push("(the process did not end, or was ended)".to_owned());
+            }
+        }
+        Ok(failed)
     }
 
     /// What they say; less of it where they do not end and are killed.
-    fn run(&self, fault: usize, arguments: &[&str]) -> Outcome<String> {
-        let process = Command::new(&self.program)
+    fn run(&self, program: &Path, fault: usize, arguments: &[&str]) -> Outcome<String> {
+        let process = Command::new(program)
             .args(arguments)
             .current_dir(&self.folder)
             .env(PLANTED, fault.to_string())
@@ -240,7 +306,7 @@ impl Tests {
         let process_id = Pid::from_raw(process.id().try_into()?).ok_or("a process has an id")?;
         let handle = pidfd_open(process_id, PidfdFlags::empty())?;
         let (done, waiting) = std::sync::mpsc::channel::<()>();
-        let watch = std::thread::spawn(move || {
+        let watch = thread::spawn(move || {
             let ended = waiting.recv_timeout(Duration::from_secs(MOST_SECONDS));
             if ended == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 // Where it has ended just now, there is nobody to be killed.

@@ -9,7 +9,7 @@ use crate::table::layout::ROOT;
 pub(super) const KEY: &[u8] = b"key";
 
 /// Two words, so that one torn between two writes shows.
-fn value(write: u64) -> Vec<u8> {
+pub(super) fn value(write: u64) -> Vec<u8> {
     write.to_le_bytes().repeat(2)
 }
 

@@ -9,8 +9,12 @@
 //! | --- | --- |
 //! | `scene` | the words that loom watches, and how a model is made |
 //! | `gets` | get and scan beside apply, reuse, growth and shrinking |
+//! | `pins` | a snapshot, taken and read, beside reuse |
+//! | `ring` | whoever follows the changes beside the ring's wrap-around |
 //! | `take_back` | get beside an owner that dies, the recovery, and the heir |
 
 mod gets;
+mod pins;
+mod ring;
 mod scene;
 mod take_back;

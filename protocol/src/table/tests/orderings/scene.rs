@@ -13,7 +13,8 @@ use loom::sync::atomic::AtomicU64;
 
 use crate::region::{HeapRegion, OutOfMemory, RecordingRegion, Region, Store};
 use crate::sync::{LOAD, STORE};
-use crate::table::{self, MIN_BYTES, TableOptions, TableReader, TableWriter};
+use crate::table::tests::support::create_with_ring;
+use crate::table::{MIN_BYTES, TableOptions, TableReader, TableWriter};
 
 /// A table before the model begins, and the stores of the rehearsal.
 #[derive(Clone)]
@@ -32,13 +33,24 @@ impl Scene {
         prepare: impl Fn(&mut Owner) + Send + Sync + 'static,
         rehearse: impl Fn(&mut Owner) + Send + Sync + 'static,
     ) -> Self {
+        let ring_words = 8192;
+        Self::with_ring(options, ring_words, prepare, rehearse)
+    }
+
+    /// The same, with a change ring of that length.
+    pub(super) fn with_ring(
+        options: TableOptions,
+        ring_words: u64,
+        prepare: impl Fn(&mut Owner) + Send + Sync + 'static,
+        rehearse: impl Fn(&mut Owner) + Send + Sync + 'static,
+    ) -> Self {
         let result = Arc::new(Mutex::new(None));
         let scene = result.clone();
         // The fences are loom's, so this runs in a model as well: in one of one thread, which has one order.
         loom::model(move || {
-            let recording = RecordingRegion::new(HeapRegion::new(options.segment_bytes() / 8));
+            let recording = RecordingRegion::new(HeapRegion::new(options.segment_bytes() / 8 + ring_words));
             let words = Arc::new(Words::Rehearsed(recording));
-            table::create(&words, &options).unwrap();
+            create_with_ring(&words, &options, ring_words);
             prepare(&mut own(&words));
             words.stores();
             let image = (0..words.words()).map(|word| words.load(word)).collect();

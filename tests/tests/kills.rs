@@ -1,0 +1,116 @@
+//! Real kills: owners are killed at random, round after round, under load, with readers, snapshots and watchers in
+//! other processes. What each heir finds is compared with a record of what returned, kept outside of the table; and so does
+//! whoever reads with what it finds.
+//!
+//! `HEIRLOOM_KILL_ROUNDS=5000 cargo test -p heirloom-tests --test kills` is the long version.
+
+use heirloom_tests::ledger::Returned;
+use heirloom_tests::{House, PATIENCE, eventually, program};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+const CONFIGURATION: &str = r#"
+[[table]]
+id = "ledger"
+type = "set"
+max_bytes = "16MiB"
+find_me = { name = "victim" }
+
+[[worker]]
+name = "victim"
+external = true
+"#;
+
+/// Each of them is there always; now and then one is killed too, and another begins.
+const READERS: [&str; 4] = ["get", "scan", "snap", "watch"];
+
+struct Stage {
+    house: House,
+    record: PathBuf,
+}
+
+/// A process of the test. Dropped, it is killed.
+struct Victim {
+    role: &'static str,
+    process: Child,
+    lines: Receiver<String>,
+}
+
+impl Stage {
+    fn start(&self, role: &'static str) -> Victim {
+        let mut process = Command::new(program("victim"))
+            .args([role, "ledger"])
+            .arg(&self.record)
+            .env("HEIRLOOM_SOCKET", self.house.socket())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program can be started");
+        let output = BufReader::new(process.stdout.take().expect("it was asked for"));
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let victim = Victim { role, process, lines };
+        assert_eq!(victim.next_line(), "ready");
+        victim
+    }
+}
+
+impl Victim {
+    fn next_line(&self) -> String {
+        self.lines
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|_| panic!("a process that was to {} has ended", self.role))
+    }
+
+    /// Kills it; it must have been there until now.
+    fn kill(mut self) {
+        let ended = self.process.try_wait().expect("it is our child");
+        assert_eq!(ended, None, "a process that was to {} has ended by itself", self.role);
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn whoever_is_killed_whenever_nothing_that_returned_is_lost() {
+    let rounds = std::env::var("HEIRLOOM_KILL_ROUNDS")
+        .map_or(60, |rounds| rounds.parse().expect("HEIRLOOM_KILL_ROUNDS is a number"));
+    let house = House::start(|_| CONFIGURATION.into());
+    let record = house.folder().join("returned");
+    let returned = Returned::open(&record).expect("the folder can be written to");
+    let stage = Stage { house, record };
+    let _client = stage.house.client();
+
+    let mut random = StdRng::seed_from_u64(17);
+    let mut owner = stage.start("own");
+    let mut heir = stage.start("own");
+    let mut readers = READERS.map(|role| stage.start(role));
+    for round in 0..rounds {
+        assert!(owner.next_line().starts_with("owns"), "round {round}");
+        let before = returned.last().expect("it can be read");
+        eventually("a commit", || (returned.last().expect("it can be read") > before).then_some(()));
+        // At any moment: this is the thing tested, not something waited for.
+        thread::sleep(Duration::from_micros(random.random_range(0..8000)));
+        owner.kill();
+        owner = std::mem::replace(&mut heir, stage.start("own"));
+        if round % 5 == 4 {
+            let reader = &mut readers[random.random_range(0..READERS.len())];
+            let role = reader.role;
+            std::mem::replace(reader, stage.start(role)).kill();
+        }
+    }
+    assert!(owner.next_line().starts_with("owns"));
+    readers.into_iter().for_each(Victim::kill);
+    println!("{rounds} owners killed, {} writes", returned.last().expect("it can be read"));
+}
