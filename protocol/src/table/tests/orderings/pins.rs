@@ -31,7 +31,7 @@ fn rehearse(owner: &mut Owner) {
 #[test]
 fn a_snapshot_beside_the_reuse_of_what_it_reads() {
     let scene = Scene::new(options(), |owner| drop(overwrite(owner, 20)), rehearse);
-    explore("snapshot beside reuse", 0, move || {
+    explore("snapshot beside reuse", 1, move || {
         let words = scene.words();
         let written = Arc::new(Mutex::new(Vec::new()));
         let (mut owner, versions) = (own(&words), written.clone());

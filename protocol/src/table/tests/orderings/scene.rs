@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use loom::sync::atomic::AtomicU64;
 
@@ -121,12 +122,19 @@ pub(super) fn own(words: &Arc<Words>) -> Owner {
     owner
 }
 
+/// What a model may take, unless more is asked for.
+const MOST_TIME: Duration = Duration::from_secs(45);
+
 /// Runs a model in every order with so many preemptions, and says how many these are.
 pub(super) fn explore(name: &str, fewer: usize, model: impl Fn() + Send + Sync + 'static) {
-    let preemptions = std::env::var("HEIRLOOM_PREEMPTIONS")
-        .map_or(2_usize, |most| most.parse().expect("HEIRLOOM_PREEMPTIONS is a number"));
+    let asked = std::env::var("HEIRLOOM_PREEMPTIONS").ok();
+    let preemptions =
+        asked.as_ref().map_or(2_usize, |most| most.parse().expect("HEIRLOOM_PREEMPTIONS is a number"));
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions.saturating_sub(fewer));
+    // Without being asked for more, no model takes much longer than that; the time is looked at now and then.
+    builder.max_duration = asked.is_none().then_some(MOST_TIME);
+    builder.checkpoint_interval = 500;
     builder.max_branches = 100_000;
     let orders = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let counted = orders.clone();
