@@ -180,13 +180,14 @@ impl<R: Region> TableWriter<R> {
 
     #[cold]
     fn compact_step(&mut self) -> bool {
-        let next = match self.compaction.phase {
-            Phase::Idle => return false,
+        // Memory is given back before the commit that says so, which would be refused (R17).
+        let next = self.check_epoch().and_then(|()| match self.compaction.phase {
+            Phase::Idle => Ok(Phase::Idle),
             Phase::Survey { span, block, standing } => self.survey(span, block, standing),
             Phase::Empty { run, block } => self.empty(run, block),
             Phase::Collect { class, until, left } => self.collect(class, until, left),
             Phase::Release { run } => self.release(run),
-        };
+        });
         match next {
             Ok(phase) => self.compaction.phase = phase,
             Err(_) => {

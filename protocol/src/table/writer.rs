@@ -274,7 +274,7 @@ impl<R: Region> TableWriter<R> {
     }
 
     #[inline]
-    fn check_epoch(&self) -> Result<(), WriteError> {
+    pub(super) fn check_epoch(&self) -> Result<(), WriteError> {
         let table = self.reader.region().load(EPOCH);
         if table != self.epoch {
             return Err(WriteError::Fenced { handle: self.epoch, table });
