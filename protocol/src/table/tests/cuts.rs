@@ -18,7 +18,9 @@ use crate::table::layout::{
 };
 use crate::table::ordered::{Span, leaf_class};
 use crate::table::versions::AsOf;
-use crate::table::{self, Kind, Order, Recovery, TableOptions, TableReader, TableWriter, WriteError};
+use crate::table::{
+    self, Change, Kind, Modify, Order, Recovery, TableOptions, TableReader, TableWriter, WriteError,
+};
 
 type Map = HashMap<Vec<u8>, Vec<u8>>;
 type Live = Arc<RecordingRegion<HeapRegion>>;
@@ -37,6 +39,10 @@ pub(super) struct Operation {
     pub(super) writes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     pub(super) bequest: Option<Vec<u8>>,
     pub(super) single: bool,
+    /// All that was there before goes.
+    pub(super) clears: bool,
+    /// The writes look at what is there first, and what they insert expires some time.
+    pub(super) looks: bool,
 }
 
 /// The distinct states seen, by operation: a hash of all words each.
@@ -281,6 +287,15 @@ fn mix(word: u64, value: u64) -> u64 {
 
 /// The version of a transaction's commit is said.
 fn carry_out(writer: &mut TableWriter<Live>, operation: &Operation) -> Result<Option<u64>, WriteError> {
+    if operation.single && operation.clears {
+        return writer.clear().map(|_| None);
+    }
+    if operation.single && operation.looks {
+        for (key, value) in &operation.writes {
+            writer.modify(key, |_, new| change(value.as_deref(), new))?;
+        }
+        return Ok(None);
+    }
     if operation.single {
         for (key, value) in &operation.writes {
             match value {
@@ -292,8 +307,12 @@ fn carry_out(writer: &mut TableWriter<Live>, operation: &Operation) -> Result<Op
         return Ok(None);
     }
     let mut transaction = writer.transaction();
+    if operation.clears {
+        transaction.clear();
+    }
     for (key, value) in &operation.writes {
         match value {
+            _ if operation.looks => transaction.modify(key, |_, new| change(value.as_deref(), new))?,
             Some(value) => transaction.insert(key, value)?,
             None => transaction.remove(key)?,
         }
@@ -304,8 +323,18 @@ fn carry_out(writer: &mut TableWriter<Live>, operation: &Operation) -> Result<Op
     transaction.commit().map(Some)
 }
 
+/// A value that expires when no test runs any more.
+fn change(value: Option<&[u8]>, new: &mut Vec<u8>) -> (Change, ()) {
+    let Some(value) = value else { return (Change::Remove, ()) };
+    new.extend_from_slice(value);
+    (Change::PutUntil(u64::MAX), ())
+}
+
 fn after(before: &Content, operation: &Operation) -> Content {
     let mut content = before.clone();
+    if operation.clears {
+        content.entries.clear();
+    }
     for (key, value) in &operation.writes {
         match value {
             Some(value) => content.entries.insert(key.clone(), value.clone()),
@@ -414,7 +443,7 @@ pub(super) fn key(number: u64) -> Vec<u8> {
 }
 
 pub(super) fn single(name: &'static str, key: Vec<u8>, value: Option<Vec<u8>>) -> Operation {
-    Operation { name, writes: vec![(key, value)], single: true, bequest: None }
+    Operation { name, writes: vec![(key, value)], single: true, ..Operation::default() }
 }
 
 /// A random operation on keys below `keys`, named by what it does.
@@ -435,7 +464,7 @@ pub(super) fn random_operation(scene: &mut Scene, keys: u64) -> Operation {
                 let key = self::key(scene.random(keys));
                 writes.push((key, (scene.random(3) > 0).then_some(value)));
             }
-            Operation { name: "transaction of several", writes, bequest: Some(value), single: false }
+            Operation { name: "transaction of several", writes, bequest: Some(value), ..Operation::default() }
         }
     }
 }
@@ -592,7 +621,7 @@ pub(super) fn large_transactions(kind: Kind) -> Scene {
             name: "large transaction",
             writes: writes.into_iter().collect(),
             bequest: Some(vec![round as u8; 100]),
-            single: false,
+            ..Operation::default()
         };
         scene.cut(&operation).unwrap();
     }

@@ -2,7 +2,7 @@
 //!
 //! | file | what is shown |
 //! | --- | --- |
-//! | `cuts`, `cuts_of_trees`, `cuts_of_compaction` | the owner may die at any store, and so may who recovers |
+//! | `cuts`, `cuts_of_trees`, `cuts_of_compaction`, `cuts_of_clears` | the owner may die at any store, and so may who recovers |
 //! | `pauses` | a reader may stand still at any load while the owner goes on |
 //! | `model` | random operations do what a plain map does |
 //! | `operations`, `operations_model` | looking and writing in one step; entries that expire |; the same against a map that expires |
@@ -28,6 +28,7 @@ mod bulk;
 mod changes;
 mod compaction;
 mod cuts;
+mod cuts_of_clears;
 mod cuts_of_compaction;
 mod cuts_of_trees;
 mod fencing;
