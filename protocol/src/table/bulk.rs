@@ -119,11 +119,15 @@ impl<R: Region> TableWriter<R> {
         let start = std::mem::take(&mut self.expired_up_to);
         let (mut from, mut is_again) = (start.clone(), false);
         let mut units = Vec::new();
+        // Its bounds may be others than when it was left: then the way round ends in the middle of it, and meets it again.
+        let mut at_first_place: Option<Vec<Unit>> = None;
         while expired.len() < limit {
             let next = self.entries_from(&from, &mut units)?;
             let clock = self.reader.clock();
-            let over = units.drain(..).filter(|(_, entry)| entry.is_expired(clock)).map(|(unit, _)| unit);
-            expired.extend(over);
+            let is_new = |unit| at_first_place.as_ref().is_none_or(|met| !met.contains(&unit));
+            let over = units.drain(..).filter(|(unit, entry)| entry.is_expired(clock) && is_new(*unit));
+            expired.extend(over.map(|(unit, _)| unit));
+            at_first_place.get_or_insert_with(|| expired.clone());
             if expired.len() > limit {
                 // The next call begins here.
                 expired.truncate(limit);
