@@ -13,7 +13,7 @@
 //! | `stage` | the write set of a commit, the redo log, the commit itself |
 //! | `recovery` | what is done when the owner is gone |
 //! | `index` | finding a key's slot, and why a reader finds it whatever moves meanwhile |
-//! | `reader`, `scan` | reading in place |
+//! | `reader`, `scan`, `batch` | reading in place |
 //! | `pin`, `versions`, `snapshot` | reading as of one version |
 //! | `schema` | what the values are |
 //! | `ordered` | the ordered index, and ranges of it |
@@ -59,6 +59,7 @@
 //!     goes: to the first that is not above the oldest pin.
 
 mod bag;
+mod batch;
 mod bucket;
 mod bulk;
 mod changes;

@@ -8,6 +8,7 @@
 //! In the middle of an apply (or where the owner died in one, for as long as recovery takes), a chain may show a key
 //! twice, or keys that belong to its twin. So an entry counts only in the range of its own hash, and once.
 
+use super::batch::Batch;
 use super::bucket::Slot;
 use super::class::Unit;
 use super::entry::Attributes;
@@ -20,27 +21,14 @@ use super::root::Root;
 use super::versions::AsOf;
 use crate::region::Region;
 
-/// Longer values are not copied with their bucket, where one move of the horizon would throw all away, but by a get.
-pub(super) const LONG_VALUE_BYTES: usize = 1024;
-
 /// Sees the key and the value of an entry, and what it has beside them; whether to go on.
 pub type Visit<'v> = dyn FnMut(&[u8], &[u8], Attributes) -> bool + 'v;
 
-/// The entries of one bucket, copied.
+/// The entries of one bucket, and where they stand in the order.
 #[derive(Default)]
-struct Batch {
-    bytes: Vec<u8>,
-    entries: Vec<Copied>,
-}
-
-/// An entry in `bytes`: the key from `start` on, then the value.
-struct Copied {
-    order: u64,
-    start: usize,
-    key_end: usize,
-    /// None for a long value, which is not in `bytes`.
-    end: Option<usize>,
-    attributes: Attributes,
+struct Bucket {
+    batch: Batch,
+    orders: Vec<u64>,
 }
 
 /// A range of hashes, in the order of their reversed bits; the last one included.
@@ -73,27 +61,13 @@ impl<R: Region> TableReader<R> {
         if self.layout().kind.is_ordered() {
             return self.visit(as_of, Span::ALL, Order::Ascending, each);
         }
-        let mut batch = Batch::default();
+        let mut bucket = Bucket::default();
         let mut long = Vec::new();
         let mut next = Some(0);
         while let Some(first) = next {
-            let last = self.checked(as_of, || self.read_range(first, as_of, &mut batch))?;
-            for entry in &batch.entries {
-                let key = &batch.bytes[entry.start..entry.key_end];
-                let go_on = match entry.end {
-                    Some(end) => each(key, &batch.bytes[entry.key_end..end], entry.attributes),
-                    None => {
-                        long.clear();
-                        // Where it is gone by now, it did not stand throughout.
-                        match self.read_as_of(as_of, key, &mut long)? {
-                            Some(attributes) => each(key, &long, attributes),
-                            None => true,
-                        }
-                    }
-                };
-                if !go_on {
-                    return Ok(());
-                }
+            let last = self.checked(as_of, || self.read_range(first, as_of, &mut bucket))?;
+            if !self.show(&bucket.batch, as_of, &mut long, each)? {
+                return Ok(());
             }
             next = last.checked_add(1);
         }
@@ -101,7 +75,7 @@ impl<R: Region> TableReader<R> {
     }
 
     /// Reads the bucket that a position is in, from that position on, and says where it ends.
-    fn read_range(&self, first: u64, as_of: AsOf, batch: &mut Batch) -> Result<u64, ReadError> {
+    fn read_range(&self, first: u64, as_of: AsOf, bucket: &mut Bucket) -> Result<u64, ReadError> {
         let hash = first.reverse_bits();
         loop {
             let horizon = self.region().load(HORIZON);
@@ -109,7 +83,7 @@ impl<R: Region> TableReader<R> {
             let read = root.and_then(|root| {
                 let bits = 64 - root.depth(root.bucket(hash));
                 let range = Range { first, last: first | (u64::MAX >> (64 - bits)) };
-                self.read_bucket(root, range, as_of, batch).map(|()| range.last)
+                self.read_bucket(root, range, as_of, bucket).map(|()| range.last)
             });
             if self.stands(horizon) && self.layout().still_finds(self.region(), root, hash, false) {
                 return read.map_err(|Nonsense(what)| corrupt(what));
@@ -117,50 +91,46 @@ impl<R: Region> TableReader<R> {
         }
     }
 
-    fn read_bucket(&self, root: Root, range: Range, as_of: AsOf, batch: &mut Batch) -> Result<(), Nonsense> {
-        batch.bytes.clear();
-        batch.entries.clear();
+    fn read_bucket(
+        &self,
+        root: Root,
+        range: Range,
+        as_of: AsOf,
+        bucket: &mut Bucket,
+    ) -> Result<(), Nonsense> {
+        bucket.batch.clear();
+        bucket.orders.clear();
         for words in self.layout().chain(self.region(), root.bucket(range.first.reverse_bits()))? {
             for slot in Slot::all(words) {
                 let unit = slot.entry(self.region());
                 if !unit.is_none() {
-                    self.read_entry(unit, range, as_of, batch)?;
+                    self.read_entry(unit, range, as_of, bucket)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn read_entry(&self, unit: Unit, range: Range, as_of: AsOf, batch: &mut Batch) -> Result<(), Nonsense> {
+    fn read_entry(&self, unit: Unit, range: Range, as_of: AsOf, bucket: &mut Bucket) -> Result<(), Nonsense> {
         let Some((block, entry)) = self.resolve(unit, as_of)? else {
             return Ok(());
         };
-        let start = batch.bytes.len();
-        let outside = Nonsense("an entry ends outside the segment");
-        if !self.region().copy_out(entry.key_at(block), entry.key_bytes, &mut batch.bytes) {
-            return Err(outside);
-        }
-        let key_end = batch.bytes.len();
-        let order = self.layout().hash(&batch.bytes[start..]).reverse_bits();
+        let place = bucket.batch.push(self.region(), block, &entry)?;
+        let order = self.layout().hash(bucket.batch.key(place)).reverse_bits();
         let elsewhere = order < range.first || order > range.last;
-        if elsewhere || batch.has(order, start) {
-            batch.bytes.truncate(start);
-            return Ok(());
+        if elsewhere || bucket.has(order, place) {
+            bucket.batch.pop();
+        } else {
+            bucket.orders.push(order);
         }
-        let long = entry.value_bytes > LONG_VALUE_BYTES;
-        if !long && !self.region().copy_out(entry.value_at(block), entry.value_bytes, &mut batch.bytes) {
-            return Err(outside);
-        }
-        let end = (!long).then_some(batch.bytes.len());
-        batch.entries.push(Copied { order, start, key_end, end, attributes: entry.attributes });
         Ok(())
     }
 }
 
-impl Batch {
-    /// Whether the key from `start` on is there already.
-    fn has(&self, order: u64, start: usize) -> bool {
-        let same = |entry: &Copied| self.bytes[entry.start..entry.key_end] == self.bytes[start..];
-        self.entries.iter().any(|entry| entry.order == order && same(entry))
+impl Bucket {
+    /// Whether the key at that place is there already.
+    fn has(&self, order: u64, place: usize) -> bool {
+        let same = |at: usize| self.orders[at] == order && self.batch.key(at) == self.batch.key(place);
+        (0..place).any(same)
     }
 }

@@ -14,14 +14,14 @@ use super::node::{self, Permutation, Separator, Tree, prefix_of};
 use super::range::{Pair, Span};
 use crate::region::Region;
 use crate::table::Kind;
+use crate::table::batch::Batch;
 use crate::table::bucket::Slot;
 use crate::table::class::Unit;
-use crate::table::entry::Attributes;
 use crate::table::error::ReadError;
 use crate::table::index::Nonsense;
 use crate::table::layout::HORIZON;
 use crate::table::reader::{TableReader, corrupt};
-use crate::table::scan::{LONG_VALUE_BYTES, Visit};
+use crate::table::scan::Visit;
 use crate::table::versions::AsOf;
 
 impl<R: Region> TableReader<R> {
@@ -95,22 +95,8 @@ impl<R: Region> TableReader<R> {
         loop {
             let wanted = Wanted { as_of, near: near.as_ref().map(Vec::as_slice), far, order, at_once };
             let next = self.checked(as_of, || self.read_leaf(wanted, &mut batch))?;
-            for entry in &batch.entries {
-                let key = &batch.bytes[entry.start..entry.key_end];
-                let go_on = match entry.end {
-                    Some(end) => each(key, &batch.bytes[entry.key_end..end], entry.attributes),
-                    None => {
-                        long.clear();
-                        // Where it is gone by now, it did not stand throughout.
-                        match self.read_by_index_key(as_of, key, &mut long)? {
-                            Some(attributes) => each(key, &long, attributes),
-                            None => true,
-                        }
-                    }
-                };
-                if !go_on {
-                    return Ok(());
-                }
+            if !self.show(&batch, as_of, &mut long, each)? {
+                return Ok(());
             }
             match next {
                 None => return Ok(()),
@@ -133,8 +119,8 @@ impl<R: Region> TableReader<R> {
 
     fn copy_leaf(&self, wanted: Wanted<'_>, batch: &mut Batch) -> Result<Option<Bound<Vec<u8>>>, Nonsense> {
         let Wanted { as_of, near, far, order, at_once } = wanted;
-        batch.bytes.clear();
-        batch.entries.clear();
+        let region = self.region();
+        batch.clear();
         let Some((leaf, end)) = self.leaf_at(near, order)? else { return Ok(None) };
         let next = end.map(|separator| separator.copy(self.layout(), self.region())).transpose()?;
         let end = next.as_deref().map(|bound| order.far_end(bound));
@@ -145,19 +131,23 @@ impl<R: Region> TableReader<R> {
         };
         for position in ordered {
             let unit = Slot { bucket: leaf, lane: permutation.lane(position) }.entry(self.region());
-            let Some(entry) = self.copy_entry(unit, as_of, batch)? else { continue };
-            let key = &batch.bytes[entry.start..entry.key_end];
-            if order.is_beyond(key, far) {
+            let Some((block, entry)) = self.resolve(unit, as_of)? else { continue };
+            let place = batch.push(region, block, &entry)?;
+            let key = batch.key(place);
+            // A leaf whose neighbour has gone since the way to it was read may have keys of that one's range by now.
+            let (beyond, elsewhere) =
+                (order.is_beyond(key, far), end.is_some_and(|end| order.is_beyond(key, end)));
+            if beyond || elsewhere {
+                batch.pop();
+            }
+            if beyond {
                 return Ok(None);
             }
-            // A leaf whose neighbour has gone since the way to it was read may have keys of that one's range by now.
-            if end.is_some_and(|end| order.is_beyond(key, end)) {
+            if elsewhere {
                 break;
             }
-            let last = (batch.entries.len() + 1 == at_once).then(|| Bound::Excluded(key.to_vec()));
-            batch.entries.push(entry);
-            if last.is_some() {
-                return Ok(last);
+            if batch.len() == at_once {
+                return Ok(Some(Bound::Excluded(batch.key(place).to_vec())));
             }
         }
         let next = next.filter(|bound| !order.is_beyond(bound, far));
@@ -240,23 +230,6 @@ impl<R: Region> TableReader<R> {
         };
         Ok((place.permutation, positions))
     }
-
-    /// Copies an entry behind what the batch has; none where its key is not there as of then.
-    fn copy_entry(&self, unit: Unit, as_of: AsOf, batch: &mut Batch) -> Result<Option<Copied>, Nonsense> {
-        let Some((block, entry)) = self.resolve(unit, as_of)? else { return Ok(None) };
-        let outside = Nonsense("an entry ends outside the segment");
-        let start = batch.bytes.len();
-        if !self.region().copy_out(entry.key_at(block), entry.key_bytes, &mut batch.bytes) {
-            return Err(outside);
-        }
-        let key_end = batch.bytes.len();
-        let long = entry.value_bytes > LONG_VALUE_BYTES;
-        if !long && !self.region().copy_out(entry.value_at(block), entry.value_bytes, &mut batch.bytes) {
-            return Err(outside);
-        }
-        let end = (!long).then_some(batch.bytes.len());
-        Ok(Some(Copied { start, key_end, end, attributes: entry.attributes }))
-    }
 }
 
 /// What is to be read of a leaf.
@@ -267,22 +240,6 @@ struct Wanted<'k> {
     far: Bound<&'k [u8]>,
     order: Order,
     at_once: usize,
-}
-
-/// The entries of one leaf, copied.
-#[derive(Default)]
-struct Batch {
-    bytes: Vec<u8>,
-    entries: Vec<Copied>,
-}
-
-/// An entry in `bytes`: the key from `start` on, then the value.
-struct Copied {
-    start: usize,
-    key_end: usize,
-    /// None for a long value, which is not in `bytes`.
-    end: Option<usize>,
-    attributes: Attributes,
 }
 
 impl Order {
