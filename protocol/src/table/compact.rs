@@ -234,7 +234,8 @@ impl<R: Region> TableWriter<R> {
                 self.shorten_index()?;
                 return Ok(Phase::Empty { run: 0, block: 0 });
             }
-            let Some(first) = self.span_at(span) else {
+            // What was free at the last step may have become a run since, and this be the middle of it.
+            let Some(first) = self.span_at(span).filter(|first| first.place == 0) else {
                 span += 1;
                 continue;
             };

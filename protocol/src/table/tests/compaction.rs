@@ -140,3 +140,19 @@ fn memory_of_one_class_serves_another() {
         table::verify(&region).unwrap();
     }
 }
+
+/// Runs of several spans come up where the survey is, and are counted as what they are.
+#[test]
+fn a_survey_takes_the_middle_of_a_run_for_none() {
+    let (region, mut writer) = writer_of(64 << 20);
+    let mut random = Random(0);
+    let value = vec![5; 64 * 1024 + 8];
+    for update in 0..30_000 {
+        let most = 8 << random.below(14);
+        let length = 8 + random.below(most);
+        writer.insert(&random.below(200).to_le_bytes(), &value[..length as usize]).unwrap();
+        if update % 500 == 0 {
+            table::verify(&region).unwrap_or_else(|error| panic!("after {update} updates: {error}"));
+        }
+    }
+}
