@@ -37,6 +37,9 @@ use super::{OutOfMemory, Region};
 use crate::sync::{LOAD, STORE};
 use crate::sys::segment::{self, NotASegment, SEGMENT_UNIT_BYTES};
 
+/// Words that are copied at a time, as far as possible: a cache line of them.
+const LINE_WORDS: usize = 8;
+
 /// A segment could not be mapped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -169,6 +172,13 @@ impl MappedRegion {
             .map_err(MapError::from_errno)
     }
 
+    /// Pointer to a word that is below the limit.
+    #[inline(always)]
+    fn pointer_to(&self, word: u64, limit: u64) -> Option<*mut AtomicU64> {
+        // SAFETY: the limit is at most the number of words mapped.
+        (word < limit).then(|| unsafe { self.base.add(word as usize) })
+    }
+
     /// Pointer to `count` words from `word` on, where they are all below the limit.
     #[inline(always)]
     fn pointer(&self, word: u64, count: u64, limit: u64) -> Option<*mut AtomicU64> {
@@ -185,7 +195,7 @@ impl Region for MappedRegion {
 
     #[inline]
     fn load(&self, word: u64) -> u64 {
-        match self.pointer(word, 1, self.limits.readable()) {
+        match self.pointer_to(word, self.limits.readable()) {
             // SAFETY: inside the mapping, aligned, and shared as atomics only.
             Some(pointer) => unsafe { &*pointer }.load(LOAD),
             None => 0,
@@ -194,7 +204,7 @@ impl Region for MappedRegion {
 
     #[inline]
     fn store(&self, word: u64, value: u64) {
-        if let Some(pointer) = self.pointer(word, 1, self.limits.writable()) {
+        if let Some(pointer) = self.pointer_to(word, self.limits.writable()) {
             // SAFETY: as in `load`; and the mapping is writable, or the limit would be zero.
             unsafe { &*pointer }.store(value, STORE);
         }
@@ -209,10 +219,14 @@ impl Region for MappedRegion {
         // SAFETY: `into` has room for that many words behind its end; its bytes need no alignment, so they are written
         // as arrays.
         let to = unsafe { into.as_mut_ptr().add(start) }.cast::<[u8; 8]>();
-        for offset in 0..words {
-            // SAFETY: both are inside what was checked and reserved.
-            unsafe { to.add(offset).write((*from.add(offset)).load(LOAD).to_le_bytes()) };
+        // SAFETY: what is copied is inside what was checked and reserved.
+        let copy =
+            |offset: usize| unsafe { to.add(offset).write((*from.add(offset)).load(LOAD).to_le_bytes()) };
+        let in_lines = words - words % LINE_WORDS;
+        for line in (0..in_lines).step_by(LINE_WORDS) {
+            (line..line + LINE_WORDS).for_each(copy);
         }
+        (in_lines..words).for_each(copy);
         // SAFETY: all of these bytes were just written.
         unsafe { into.set_len(start + bytes) };
         true
@@ -243,14 +257,22 @@ impl Region for MappedRegion {
         let Some(to) = self.pointer(word, words as u64, self.limits.writable()) else { return };
         // SAFETY: inside what was checked, and writable, or the limit would be zero.
         let store = |offset: usize, value| unsafe { &*to.add(offset) }.store(value, STORE);
-        let (whole, rest) = bytes.as_chunks::<8>();
-        for (offset, chunk) in whole.iter().enumerate() {
-            store(offset, u64::from_le_bytes(*chunk));
+        let (lines, rest) = bytes.as_chunks::<{ 8 * LINE_WORDS }>();
+        for (number, line) in lines.iter().enumerate() {
+            let start = number * LINE_WORDS;
+            line.as_chunks()
+                .0
+                .iter()
+                .zip(start..)
+                .for_each(|(chunk, offset)| store(offset, u64::from_le_bytes(*chunk)));
         }
+        let start = lines.len() * LINE_WORDS;
+        let (whole, rest) = rest.as_chunks();
+        whole.iter().zip(start..).for_each(|(chunk, offset)| store(offset, u64::from_le_bytes(*chunk)));
         if !rest.is_empty() {
             let mut last = [0; 8];
             last[..rest.len()].copy_from_slice(rest);
-            store(whole.len(), u64::from_le_bytes(last));
+            store(words - 1, u64::from_le_bytes(last));
         }
     }
 

@@ -231,7 +231,7 @@ impl Entry {
 ///
 /// Word 0 goes first: whoever copied words of the block's next life can see by its begin version that it did (R10).
 /// The link is kept: until the commit, the block is still in its queue.
-#[inline]
+#[inline(always)]
 pub(super) fn write<R: Region>(region: &R, block: u64, begin: u64, previous: Unit, new: &NewEntry<'_>) {
     let NewEntry { key, value, .. } = new;
     let flags = new.flags();
@@ -240,16 +240,17 @@ pub(super) fn write<R: Region>(region: &R, block: u64, begin: u64, previous: Uni
     region.store(block, begin << 12 | flags << 8 | lengths.0);
     region.store(block + 1, lengths.1);
     region.store(block + LINK_WORD, link | u64::from(previous.0));
+    let mut key_at = block + HEADER_WORDS;
     if flags != 0 {
-        write_extensions(region, block + HEADER_WORDS, flags, new);
+        key_at = write_extensions(region, key_at, flags, new);
     }
-    let key_at = block + HEADER_WORDS + extension_words(flags);
     region.copy_in(key_at, key);
     region.copy_in(key_at + (key.len() as u64).div_ceil(8), value);
 }
 
+/// Writes what is between header and key, and says where the key is.
 #[cold]
-fn write_extensions<R: Region>(region: &R, mut at: u64, flags: u64, new: &NewEntry<'_>) {
+fn write_extensions<R: Region>(region: &R, mut at: u64, flags: u64, new: &NewEntry<'_>) -> u64 {
     if flags & LARGE != 0 {
         region.store(at, (new.key.len() as u64) << 32 | new.value.len() as u64);
         region.store(at + 1, new.hash);
@@ -261,7 +262,9 @@ fn write_extensions<R: Region>(region: &R, mut at: u64, flags: u64, new: &NewEnt
     }
     if let Some(version) = new.attributes.schema_version {
         region.store(at, u64::from(version));
+        at += 1;
     }
+    at
 }
 
 /// Writes a copy of an entry that stands into reusable memory (R1): the same but for its begin version and what it

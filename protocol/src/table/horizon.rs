@@ -156,6 +156,7 @@ impl<R: Region> TableWriter<R> {
         self.space.known = true;
         self.space.recalled = !Queue::from_word(region.load(RECALLED)).is_empty();
         self.consider_compaction();
+        self.chores = true;
     }
 
     /// Puts where it is looked at what has to be looked at with other pins in mind: what was held for a pin that is gone is

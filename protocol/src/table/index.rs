@@ -97,34 +97,26 @@ impl Layout {
         (self.index.words / BUCKET_WORDS).min(1 << 31) as u32
     }
 
-    /// Looks a key up. `region` has the entries, `view` the slots (which a transaction may have changed).
-    ///
-    /// Nearly always the first candidate of the main bucket is it; all else is out of line.
+    /// Looks for a key where it nearly always is: behind the first candidate of its main bucket. None means nothing.
     #[inline(always)]
-    pub(super) fn find<R: Region, V: View>(
+    pub(super) fn find_at_first<R: Region>(
         &self,
         region: &R,
-        view: &V,
         root: Root,
         hash: u64,
         key: &[u8],
-    ) -> Result<Option<Found>, Nonsense> {
+    ) -> Option<Found> {
         let bucket = self.bucket(root.bucket(hash));
-        if let Some(lane) = Candidates::of(view, bucket, hash).next() {
-            let slot = Slot { bucket, lane };
-            let unit = slot.entry(view);
-            let block = self.block(unit);
-            if !unit.is_none()
-                && let Some(entry) = Entry::read_small(region, block, key)
-            {
-                return Ok(Some(Found { slot, unit, block, entry }));
-            }
-        }
-        self.find_anywhere(region, view, root, hash, key)
+        let lane = Candidates::of(region, bucket, hash).next()?;
+        let slot = Slot { bucket, lane };
+        let unit = slot.entry(region);
+        let block = self.block(unit);
+        let entry = Entry::read_small(region, block, key).filter(|_| !unit.is_none())?;
+        Some(Found { slot, unit, block, entry })
     }
 
-    #[inline(never)]
-    fn find_anywhere<R: Region, V: View>(
+    /// Looks a key up. `region` has the entries, `view` the slots (which a transaction may have changed).
+    pub(super) fn find<R: Region, V: View>(
         &self,
         region: &R,
         view: &V,

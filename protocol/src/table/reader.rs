@@ -149,27 +149,20 @@ impl<R: Region> TableReader<R> {
         let start = value.len();
         let hash = self.layout.hash(key);
         let horizon = self.region.load(HORIZON);
-        // The straight path: found, or not there, and undisturbed. All else is out of line.
-        let root = self.layout.root(&self.region);
-        match root.and_then(|root| self.layout.find(&self.region, &self.region, root, hash, key)) {
-            Ok(Some(found))
-                if found.entry.is_there(&self.clock)
-                    && self.copy_value(found.block, &found.entry, value)
-                    && self.stands(horizon) =>
-            {
-                return Ok(Some(found.entry.attributes));
-            }
-            Ok(None) if self.stands(horizon) && self.layout.still_finds(&self.region, root, hash, false) => {
-                return Ok(None);
-            }
-            _ => {}
+        // The straight path: found at first, and undisturbed. All else is out of line.
+        if let Ok(root) = self.layout.root(&self.region)
+            && let Some(found) = self.layout.find_at_first(&self.region, root, hash, key)
+            && found.entry.is_there(&self.clock)
+            && self.copy_value(found.block, &found.entry, value)
+            && self.stands(horizon)
+        {
+            return Ok(Some(found.entry.attributes));
         }
         value.truncate(start);
         self.get_again(key, hash, value)
     }
 
     /// For a get that was disturbed, and for all that is not the straight path.
-    #[cold]
     #[inline(never)]
     pub(super) fn get_again(
         &self,

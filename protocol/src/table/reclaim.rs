@@ -29,7 +29,9 @@
 //!   pins were found; to an heir, that is all that was free. Parts of an index among them are freed again: pins do not
 //!   hold those. So is whatever else makes no sense: it may have been prepared for another life by an owner that died.
 //!
-//! No step costs a write more than one chain of the index, and one of a key's entries (R15).
+//! No step costs a write more than one chain of the index, and one of a key's entries (R15). Nor does every write look
+//! round: where a look found nothing to do, the next is when the counts have changed, by which the index is adjusted, or the
+//! horizon has moved, which everything else waits for.
 
 use super::bucket::Slot;
 use super::class::{Class, Unit};
@@ -74,12 +76,21 @@ impl<R: Region> TableWriter<R> {
             // What so many writes freed is worth a batch of its own.
             self.move_horizon();
         }
-        for step in 0..STEPS_PER_WRITE * writes.max(1) {
+        if self.chores {
+            self.do_chores(STEPS_PER_WRITE * writes.max(1));
+        }
+    }
+
+    /// Takes up to so many steps.
+    #[inline(never)]
+    fn do_chores(&mut self, steps: usize) {
+        for step in 0..steps {
             // What goes wrong in a sweep can wait: nothing is lost, and the next write that needs it says so.
             let swept = |writer: &mut Self| matches!(writer.sweep(), Ok(true));
             let stepped =
                 (step % 2 == 0 && swept(self)) || self.adjust_index() || swept(self) || self.compact();
             if !stepped {
+                self.chores = false;
                 return;
             }
         }
@@ -106,11 +117,16 @@ impl<R: Region> TableWriter<R> {
     }
 
     /// Retires an entry that stood from version `begin` on, and that the commit under way overwrites.
-    #[inline]
+    #[inline(always)]
     pub(super) fn retire(&mut self, unit: Unit, begin: u64, class: Class) {
         if self.space.pins.is_empty() {
             return self.free(unit, class);
         }
+        self.retire_beside_pins(unit, begin, class);
+    }
+
+    #[inline(never)]
+    fn retire_beside_pins(&mut self, unit: Unit, begin: u64, class: Class) {
         match self.space.pins.wanting(begin, self.version + 1) {
             Some(pin) => self.hold(pin, unit, class),
             None => self.retire_removed(unit),

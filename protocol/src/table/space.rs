@@ -48,6 +48,11 @@ pub(super) fn spans_in_use<R: Region>(region: &R) -> u64 {
     region.load(NEXT_SPAN).saturating_sub(1).saturating_sub(region.load(FREE_SPANS))
 }
 
+#[cold]
+fn impossible_block(block: Unit, class: Class) -> WriteError {
+    WriteError::Corrupt(format!("a free block of {} units at unit {}", class.units(), block.0))
+}
+
 impl<R: Region> TableWriter<R> {
     /// A block of that class, in the commit that is being prepared.
     #[inline]
@@ -263,12 +268,9 @@ impl<R: Region> TableWriter<R> {
         self.reader.region().store(word, rest | u64::from(next.0) << 32);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn check_block(&self, block: Unit, class: Class) -> Result<(), WriteError> {
-        if self.reader.layout().fits(block, class) {
-            return Ok(());
-        }
-        Err(WriteError::Corrupt(format!("a free block of {} units at unit {}", class.units(), block.0)))
+        if self.reader.layout().fits(block, class) { Ok(()) } else { Err(impossible_block(block, class)) }
     }
 
     /// Entries and slots, as the commit that is being prepared will leave them.

@@ -32,15 +32,18 @@ const LOG_COUNT: u64 = 1;
 pub(super) struct Stage {
     visible: Words,
     /// More that readers see, each known to come once: the removed-at words of entries.
-    once: Vec<(u64, u64)>,
+    once: Vec<Store>,
     publishing: Words,
-    header: Vec<(u64, u64)>,
+    header: Vec<Store>,
 }
+
+/// A word and its new value, as they are in the log.
+type Store = [u64; 2];
 
 /// Stores of one class.
 #[derive(Debug, Default)]
 struct Words {
-    list: Vec<(u64, u64)>,
+    list: Vec<Store>,
     /// Where each word is, once there are too many to look through.
     positions: HashMap<u64, usize>,
 }
@@ -59,27 +62,29 @@ impl Words {
 
     #[inline]
     fn store(&mut self, word: u64, value: u64) {
-        if let Some(position) = self.position(word) {
-            self.list[position].1 = value;
+        if !self.list.is_empty()
+            && let Some(position) = self.position(word)
+        {
+            self.list[position][1] = value;
             return;
         }
-        self.list.push((word, value));
+        self.list.push([word, value]);
         if self.list.len() > FEW {
             self.remember();
         }
     }
 
+    #[cold]
     fn remember(&mut self) {
         let first = self.positions.len();
-        for (position, (word, _)) in self.list.iter().enumerate().skip(first) {
+        for (position, [word, _]) in self.list.iter().enumerate().skip(first) {
             self.positions.insert(*word, position);
         }
     }
 
-    #[inline]
     fn position(&self, word: u64) -> Option<usize> {
         if self.list.len() <= FEW {
-            self.list.iter().position(|staged| staged.0 == word)
+            self.list.iter().position(|[staged, _]| *staged == word)
         } else {
             self.positions.get(&word).copied()
         }
@@ -90,7 +95,7 @@ impl Words {
         if self.list.is_empty() {
             return None;
         }
-        self.position(word).map(|position| self.list[position].1)
+        self.position(word).map(|position| self.list[position][1])
     }
 }
 
@@ -109,6 +114,11 @@ impl Stage {
         self.visible.list.len() + self.once.len() + self.publishing.list.len() + self.header.len()
     }
 
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Stages a store that readers may see.
     #[inline]
     pub(super) fn store(&mut self, word: u64, value: u64) {
@@ -118,7 +128,7 @@ impl Stage {
     /// Stages a store that readers may see, to a word that this commit stores no other time and does not read.
     #[inline]
     pub(super) fn store_once(&mut self, word: u64, value: u64) {
-        self.once.push((word, value));
+        self.once.push([word, value]);
     }
 
     /// Stages a store that makes what is prepared, or staged as visible, reachable: it comes after all of these.
@@ -142,23 +152,26 @@ impl Stage {
     /// The staged value of a word that readers may see.
     #[inline(always)]
     fn staged(&self, word: u64) -> Option<u64> {
-        self.visible.staged(word).or_else(|| self.publishing.staged(word))
+        match self.visible.staged(word) {
+            None => self.publishing.staged(word),
+            staged => staged,
+        }
     }
 
     /// Stages a store to one of the header's counts or of the allocator's words.
     #[inline]
     pub(super) fn store_header(&mut self, word: u64, value: u64) {
-        match self.header.iter_mut().find(|staged| staged.0 == word) {
-            Some(staged) => staged.1 = value,
-            None => self.header.push((word, value)),
+        match self.header.iter_mut().find(|[staged, _]| *staged == word) {
+            Some([_, staged]) => *staged = value,
+            None => self.header.push([word, value]),
         }
     }
 
     /// One of the header's counts or of the allocator's words, as this commit will leave it.
     #[inline]
     pub(super) fn header<R: Region>(&self, region: &R, word: u64) -> u64 {
-        match self.header.iter().find(|staged| staged.0 == word) {
-            Some(staged) => staged.1,
+        match self.header.iter().find(|[staged, _]| *staged == word) {
+            Some([_, staged]) => *staged,
             None => region.load(word),
         }
     }
@@ -175,9 +188,9 @@ impl Stage {
         let log = layout.log.start;
         region.store(log + LOG_VERSION, version);
         let mut at = log + LOG_HEADER_WORDS;
-        self.each(|word, value| {
-            region.store(at, word);
-            region.store(at + 1, value);
+        self.in_order().into_iter().flatten().for_each(|[word, value]| {
+            region.store(at, *word);
+            region.store(at + 1, *value);
             at += 2;
         });
         region.store(log + LOG_COUNT, self.len() as u64);
@@ -187,22 +200,14 @@ impl Stage {
     #[inline]
     pub(super) fn commit<R: Region>(&self, region: &R, version: u64) {
         region.store(COMMITTED, version);
-        self.each(|word, value| region.store(word, value));
+        self.in_order().into_iter().flatten().for_each(|[word, value]| region.store(*word, *value));
         region.store(APPLIED, version);
     }
 
-    /// Each store, in order.
+    /// The stores, in the order in which they are applied (R3).
     #[inline(always)]
-    fn each(&self, mut store: impl FnMut(u64, u64)) {
-        for &(word, value) in self.visible.list.iter().chain(&self.once) {
-            store(word, value);
-        }
-        for &(word, value) in &self.publishing.list {
-            store(word, value);
-        }
-        for &(word, value) in &self.header {
-            store(word, value);
-        }
+    fn in_order(&self) -> [&[Store]; 4] {
+        [&self.visible.list, &self.once, &self.publishing.list, &self.header]
     }
 }
 
@@ -216,7 +221,10 @@ pub(super) struct Through<'a, R> {
 impl<R: Region> View for Through<'_, R> {
     #[inline(always)]
     fn word(&self, word: u64) -> u64 {
-        self.stage.staged(word).unwrap_or_else(|| self.region.load(word))
+        match self.stage.staged(word) {
+            Some(value) => value,
+            None => self.region.load(word),
+        }
     }
 }
 

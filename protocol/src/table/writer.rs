@@ -54,6 +54,8 @@ pub struct TableWriter<R> {
     pub(super) compaction: Compaction,
     /// Whether the commit that is being prepared needs memory.
     pub(super) allocates: bool,
+    /// Whether a look round the house may find something to do: see [`super::reclaim`].
+    pub(super) chores: bool,
     /// No split is tried before this version: the last one found no room.
     pub(super) growth_waits_until: u64,
     /// The schema version of the values that this handle writes, where it is not the table's base version.
@@ -109,6 +111,7 @@ impl<R: Region> TableWriter<R> {
             log_present_words: LOG_STEP_WORDS,
             compaction,
             allocates: false,
+            chores: true,
             growth_waits_until: 0,
             schema_version: None,
             key_buffer: Vec::new(),
@@ -250,7 +253,7 @@ impl<R: Region> TableWriter<R> {
     pub(super) fn begin(&mut self) -> Result<(), WriteError> {
         // Before anything is stored: the table may be another's (R17).
         self.check_epoch()?;
-        if self.in_flight || self.stage.len() != 0 {
+        if self.in_flight || !self.stage.is_empty() {
             self.resume()?;
         }
         self.look_for_followers();
@@ -292,7 +295,7 @@ impl<R: Region> TableWriter<R> {
     /// Commits what is staged. Nothing staged, nothing to commit.
     #[inline]
     pub(super) fn commit(&mut self) -> Result<(), WriteError> {
-        if self.stage.len() == 0 {
+        if self.stage.is_empty() {
             return Ok(());
         }
         self.stage_allocated();
@@ -361,19 +364,38 @@ impl<R: Region> TableWriter<R> {
         let (entries, slots) =
             changed.ok_or_else(|| WriteError::Corrupt(format!("{counts:?} do not count what is there")))?;
         self.set_counts(Counts { entries, slots });
+        // The index may have to follow.
+        self.chores = true;
         Ok(())
     }
 
     #[inline]
     pub(super) fn find(&self, hash: u64, key: &[u8]) -> Result<Option<Found>, WriteError> {
-        let (region, layout) = (self.reader.region(), self.reader.layout());
         if self.is_ordered() {
-            return Ok(layout.find_ordered(region, &self.stage.over(region), key)?);
+            return Ok(self.place_of(key)?.and_then(|(_, found)| found));
         }
-        if self.stage.len() == 0 {
-            return Ok(layout.find(region, region, self.root()?, hash, key)?);
+        match self.find_at_first(hash, key)? {
+            None => self.find_anywhere(hash, key),
+            found => Ok(found),
         }
-        Ok(layout.find(region, &self.stage.over(region), self.root()?, hash, key)?)
+    }
+
+    /// Looks for a key of a `set` where it nearly always is, while nothing is staged. None means nothing.
+    #[inline(always)]
+    fn find_at_first(&self, hash: u64, key: &[u8]) -> Result<Option<Found>, WriteError> {
+        if !self.stage.is_empty() {
+            return Ok(None);
+        }
+        Ok(self.reader.layout().find_at_first(self.reader.region(), self.root()?, hash, key))
+    }
+
+    #[inline(never)]
+    fn find_anywhere(&self, hash: u64, key: &[u8]) -> Result<Option<Found>, WriteError> {
+        let (region, layout, root) = (self.reader.region(), self.reader.layout(), self.root()?);
+        if self.stage.is_empty() {
+            return Ok(layout.find(region, region, root, hash, key)?);
+        }
+        Ok(layout.find(region, &self.stage.over(region), root, hash, key)?)
     }
 
     /// What an entry of this handle has beside key and value.
@@ -397,7 +419,20 @@ impl<R: Region> TableWriter<R> {
     /// Stages an insertion or an overwrite; whether the key had a value.
     #[inline]
     pub(super) fn prepare_insert(&mut self, new: &NewEntry<'_>) -> Result<bool, WriteError> {
-        let found = self.find(new.hash, new.key)?;
+        if self.is_ordered() {
+            return self.prepare_insert_in_order(new);
+        }
+        // The straight path: a commit of its own overwrites what is found at first. All else is out of line.
+        if let Some(found) = self.find_at_first(new.hash, new.key)? {
+            self.overwrite(&found, new)?;
+            return Ok(found.entry.is_there(self.reader.clock()));
+        }
+        self.prepare_insert_anywhere(new)
+    }
+
+    #[inline(never)]
+    fn prepare_insert_anywhere(&mut self, new: &NewEntry<'_>) -> Result<bool, WriteError> {
+        let found = self.find_anywhere(new.hash, new.key)?;
         self.prepare_put(found, new)?;
         Ok(found.is_some_and(|found| found.entry.is_there(self.reader.clock())))
     }
@@ -405,21 +440,34 @@ impl<R: Region> TableWriter<R> {
     /// Stages an entry for a key where it was found.
     #[inline]
     pub(super) fn prepare_put(&mut self, found: Option<Found>, new: &NewEntry<'_>) -> Result<(), WriteError> {
-        let unit = self.allocate(new.class())?;
-        let block = self.reader.layout().block(unit);
-        let previous = found.map_or(Unit::NONE, |found| found.unit);
-        entry::write(self.reader.region(), block, self.version + 1, previous, new);
-        self.record(RecordKind::Written, new.key);
-        let Some(found) = found else {
-            self.prepare_slot(new.hash, new.key, unit)?;
-            return self.count(1, 1);
-        };
+        if let Some(found) = found {
+            return self.overwrite(&found, new);
+        }
+        let unit = self.prepare_entry(Unit::NONE, new)?;
+        self.prepare_slot(new.hash, new.key, unit)?;
+        self.count(1, 1)
+    }
+
+    /// Stages an entry in the place of another.
+    #[inline(always)]
+    pub(super) fn overwrite(&mut self, found: &Found, new: &NewEntry<'_>) -> Result<(), WriteError> {
+        let unit = self.prepare_entry(found.unit, new)?;
         self.set_slot(found.slot, unit);
         if found.entry.is_removed() {
             // The superseded entry is among the removed ones already, and is freed from there.
             return self.count(1, 0);
         }
-        self.free_entry(&found)
+        self.free_entry(found)
+    }
+
+    /// Prepares an entry, and records that its key is written.
+    #[inline(always)]
+    pub(super) fn prepare_entry(&mut self, previous: Unit, new: &NewEntry<'_>) -> Result<Unit, WriteError> {
+        let unit = self.allocate(new.class())?;
+        let block = self.reader.layout().block(unit);
+        entry::write(self.reader.region(), block, self.version + 1, previous, new);
+        self.record(RecordKind::Written, new.key);
+        Ok(unit)
     }
 
     /// Stages a removal; whether the key had a value. An expired entry goes too.
@@ -465,7 +513,7 @@ impl<R: Region> TableWriter<R> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn free_entry(&mut self, found: &Found) -> Result<(), WriteError> {
         let class = found
             .entry
@@ -476,7 +524,7 @@ impl<R: Region> TableWriter<R> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn set_slot(&mut self, slot: Slot, unit: Unit) {
         if self.is_ordered() {
             return self.set_lane(slot, unit);
@@ -497,7 +545,8 @@ impl<R: Region> TableWriter<R> {
     #[inline]
     fn prepare_slot(&mut self, hash: u64, key: &[u8], unit: Unit) -> Result<(), WriteError> {
         if self.is_ordered() {
-            return self.prepare_lane(key, unit);
+            let place = self.place_of(key)?.map(|(place, _)| place);
+            return self.prepare_lane(place, key, unit);
         }
         let root = self.root()?;
         let number = root.bucket(hash);

@@ -21,7 +21,7 @@ use crate::table::layout::Layout;
 
 /// Where a key is, or would be.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(in crate::table) struct Place {
     pub(super) leaf: u64,
     pub(super) permutation: Permutation,
     /// How many keys of the leaf are below it.

@@ -21,8 +21,9 @@ use super::node::{
 use crate::region::Region;
 use crate::table::bucket::{Slot, View};
 use crate::table::class::{Class, Unit};
-use crate::table::entry::begin_of;
+use crate::table::entry::{NewEntry, begin_of};
 use crate::table::error::WriteError;
+use crate::table::index::Found;
 use crate::table::layout::{TREE, TREE_NODES, TreeNodes};
 use crate::table::writer::TableWriter;
 
@@ -30,10 +31,46 @@ use crate::table::writer::TableWriter;
 const ROOMY: usize = LANES * 3 / 4;
 
 impl<R: Region> TableWriter<R> {
-    /// Points a lane to a new key's entry, which is prepared.
-    pub(in crate::table) fn prepare_lane(&mut self, key: &[u8], unit: Unit) -> Result<(), WriteError> {
+    /// Stages an insertion or an overwrite, and looks for the key once; whether it had a value.
+    pub(in crate::table) fn prepare_insert_in_order(
+        &mut self,
+        new: &NewEntry<'_>,
+    ) -> Result<bool, WriteError> {
+        let place = match self.place_of(new.key)? {
+            Some((_, Some(found))) => {
+                self.overwrite(&found, new)?;
+                return Ok(found.entry.is_there(self.reader.clock()));
+            }
+            place => place.map(|(place, _)| place),
+        };
+        let unit = self.prepare_entry(Unit::NONE, new)?;
+        self.prepare_lane(place, new.key, unit)?;
+        self.count(1, 1)?;
+        Ok(false)
+    }
+
+    /// Where a key is, or would be, as the commit that is being prepared will leave it; none where there is no leaf at
+    /// all.
+    #[inline(never)]
+    pub(in crate::table) fn place_of(
+        &self,
+        key: &[u8],
+    ) -> Result<Option<(Place, Option<Found>)>, WriteError> {
         let (region, layout) = (self.reader.region(), self.reader.layout());
-        let Some((place, _)) = layout.find_place(region, &self.stage.over(region), key)? else {
+        if self.stage.is_empty() {
+            return Ok(layout.find_place(region, region, key)?);
+        }
+        Ok(layout.find_place(region, &self.stage.over(region), key)?)
+    }
+
+    /// Points a lane to a new key's entry, which is prepared, at the key's place.
+    pub(in crate::table) fn prepare_lane(
+        &mut self,
+        place: Option<Place>,
+        key: &[u8],
+        unit: Unit,
+    ) -> Result<(), WriteError> {
+        let Some(place) = place else {
             let mut image = LeafImage::EMPTY;
             image.push(prefix_of(key), unit);
             let root = self.new_leaf(&image)?;
