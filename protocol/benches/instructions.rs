@@ -1,0 +1,184 @@
+//! How many instructions an operation takes: the same on a busy machine as on an idle one.
+//!
+//! ```text
+//! cargo bench -p heirloom-protocol --bench instructions             needs valgrind
+//! ```
+//!
+//! Each figure is the mean over 20,000 operations, one commit each, in random order on a table of 20,000 entries (twice as
+//! many after the inserts), with keys of 8 bytes and values of 64; a value that is read is copied out. Housekeeping, the
+//! growth of the index and the loop around the operation are in it. Beside them the same on std's maps, with keys and values
+//! of any length as a table has them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::env;
+use std::hint::black_box;
+use std::process::Command;
+
+use heirloom_protocol::region::MappedRegion;
+use heirloom_protocol::sys::segment::Segment;
+use heirloom_protocol::table::{self, Kind, Modify, TableOptions, TableWriter};
+
+const OPERATIONS: [&str; 5] = ["get", "overwrite", "insert", "remove", "add"];
+const SUBJECTS: [&str; 4] = ["set", "ordered_set", "HashMap", "BTreeMap"];
+
+/// Tells this program what to do once, under callgrind: a subject and an operation.
+const ROLE: &str = "HEIRLOOM_BENCH_COUNT";
+
+fn main() {
+    if let Ok(role) = env::var(ROLE) {
+        let (subject, operation) = role.split_once(' ').expect("the role is a subject and an operation");
+        return run(subject, operation, 20_000);
+    }
+    if !env::args().any(|word| word == "--bench") {
+        // As a test: each once, and not counted.
+        SUBJECTS
+            .iter()
+            .for_each(|subject| OPERATIONS.iter().for_each(|operation| run(subject, operation, 100)));
+        return;
+    }
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: valgrind is not installed");
+        return;
+    }
+    println!(
+        "{:<12} {}   instructions per operation",
+        "",
+        OPERATIONS.map(|name| format!("{name:>10}")).concat()
+    );
+    for subject in SUBJECTS {
+        let counts = OPERATIONS.map(|operation| format!("{:>10}", count(subject, operation)));
+        println!("{subject:<12} {}", counts.concat());
+    }
+}
+
+/// Instructions per operation.
+fn count(subject: &str, operation: &str) -> u64 {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--toggle-collect=*measured*", "--callgrind-out-file=/dev/null"])
+        .arg(env::current_exe().expect("this program has a path"))
+        .env(ROLE, format!("{subject} {operation}"))
+        .output()
+        .expect("valgrind runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    let collected = text.lines().find_map(|line| line.split_once("Collected : "));
+    let count: u64 =
+        collected.and_then(|(_, count)| count.trim().parse().ok()).unwrap_or_else(|| panic!("{text}"));
+    count / 20_000
+}
+
+/// What is counted.
+#[inline(never)]
+fn measured(keys: &[u64], mut each: impl FnMut(u64)) {
+    keys.iter().for_each(|key| each(*key));
+}
+
+fn run(subject: &str, operation: &str, entries: u64) {
+    match subject {
+        "set" => run_on(&mut Table::new(Kind::Set), operation, entries),
+        "ordered_set" => run_on(&mut Table::new(Kind::OrderedSet), operation, entries),
+        "HashMap" => run_on(&mut Hashed::default(), operation, entries),
+        "BTreeMap" => run_on(&mut Ordered::default(), operation, entries),
+        other => panic!("{other} is no subject"),
+    }
+}
+
+fn run_on(subject: &mut impl Subject, operation: &str, entries: u64) {
+    let keys: Vec<u64> = (0..2 * entries).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+    let (there, new) = keys.split_at(entries as usize);
+    if operation == "add" {
+        there.iter().for_each(|key| subject.add(*key));
+    } else {
+        there.iter().for_each(|key| subject.put(*key, &[7; 64]));
+    }
+    // Once more, so that memory is found as in a table that is in use for some time.
+    let mut shuffled = there.to_vec();
+    shuffled.sort_by_key(|key| key.swap_bytes());
+    if operation != "add" {
+        shuffled.iter().for_each(|key| subject.put(*key, &[8; 64]));
+    }
+    let mut value = Vec::new();
+    match operation {
+        "get" => measured(&shuffled, |key| {
+            value.clear();
+            assert!(subject.get(key, &mut value));
+            black_box(&value);
+        }),
+        "overwrite" => measured(&shuffled, |key| subject.put(key, &[9; 64])),
+        "insert" => measured(new, |key| subject.put(key, &[9; 64])),
+        "remove" => measured(&shuffled, |key| subject.remove(key)),
+        "add" => measured(&shuffled, |key| subject.add(key)),
+        other => panic!("{other} is no operation"),
+    }
+}
+
+trait Subject {
+    fn get(&self, key: u64, value: &mut Vec<u8>) -> bool;
+    fn put(&mut self, key: u64, value: &[u8]);
+    fn remove(&mut self, key: u64);
+    fn add(&mut self, key: u64);
+}
+
+struct Table(TableWriter<MappedRegion>);
+
+impl Table {
+    fn new(kind: Kind) -> Self {
+        let options = TableOptions { reserve_bytes: 16 << 20, ..TableOptions::new(kind, 16 << 20) };
+        let segment =
+            Segment::create("instructions", options.segment_bytes()).expect("a segment can be created");
+        let writable = segment.fresh_writable().expect("a descriptor can be opened");
+        let region = MappedRegion::writable(writable).expect("the segment can be mapped");
+        table::create(&region, &options).expect("the table fits");
+        Self(TableWriter::open(region, 0).expect("a new table can be written"))
+    }
+}
+
+impl Subject for Table {
+    fn get(&self, key: u64, value: &mut Vec<u8>) -> bool {
+        self.0.reader().get_into(&key.to_be_bytes(), value).expect("the table is whole")
+    }
+
+    fn put(&mut self, key: u64, value: &[u8]) {
+        self.0.insert(&key.to_be_bytes(), value).expect("the table is large enough");
+    }
+
+    fn remove(&mut self, key: u64) {
+        assert!(self.0.remove(&key.to_be_bytes()).expect("removing always works"));
+    }
+
+    fn add(&mut self, key: u64) {
+        self.0.add(&key.to_be_bytes(), 1).expect("it is a counter");
+    }
+}
+
+macro_rules! map_subject {
+    ($name:ident, $map:ident) => {
+        #[derive(Default)]
+        struct $name($map<Vec<u8>, Vec<u8>>);
+
+        impl Subject for $name {
+            fn get(&self, key: u64, value: &mut Vec<u8>) -> bool {
+                self.0.get(key.to_be_bytes().as_slice()).is_some_and(|found| {
+                    value.extend_from_slice(found);
+                    true
+                })
+            }
+
+            fn put(&mut self, key: u64, value: &[u8]) {
+                self.0.insert(key.to_be_bytes().to_vec(), value.to_vec());
+            }
+
+            fn remove(&mut self, key: u64) {
+                assert!(self.0.remove(key.to_be_bytes().as_slice()).is_some());
+            }
+
+            fn add(&mut self, key: u64) {
+                let counter = self.0.entry(key.to_be_bytes().to_vec()).or_insert_with(|| vec![0; 8]);
+                let count = i64::from_le_bytes(counter[..].try_into().expect("8 bytes")) + 1;
+                counter.copy_from_slice(&count.to_le_bytes());
+            }
+        }
+    };
+}
+
+map_subject!(Hashed, HashMap);
+map_subject!(Ordered, BTreeMap);
