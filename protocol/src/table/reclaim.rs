@@ -13,12 +13,12 @@
 //! ```
 //!
 //! RETIRED is swept from the front, one entry a commit, as far as the horizon has passed the commits that retired them: then the
-//! known pins say all (see [`super::space::Space`]). An entry that stood from version b until f is wanted by the pins
+//! known pins say all (see [`super::horizon::Space`]). An entry that stood from version b until f is wanted by the pins
 //! p with `b <= p < f`. What is wanted is held for one of them, and looked at again when that one is gone. What is not
 //! is freed by this commit c, the last one that made it unreachable (R12a):
 //!
-//! - *A removed entry that its slot still points to*: the slot is emptied by c, but not while a pin from before the
-//!   removal sees the entry, or an older one behind it.
+//! - *A removed entry that its slot still points to*: the slot is emptied by c. Where pins see older ones behind it, the
+//!   slot points to the next of these from then on, which says that it was removed.
 //! - *An overwritten entry*: a reader with an old pin comes by on its way to older entries. So its successor's `previous` is
 //!   set past it by c. Where no walk of a pinned reader comes by, nothing is set. A removed entry whose key came back is
 //!   wanted until then, not until its removal: a pin in between that no longer met it would take an older one.
@@ -223,13 +223,28 @@ impl<R: Region> TableWriter<R> {
         if !entry.is_removed() {
             return Err(WriteError::Corrupt("a retired entry is its key's newest".into()));
         }
-        let before = self.space.pins.newest_below(entry.removed_at);
-        let wanting = before.filter(|pin| entry.begin <= pin.version() || !entry.previous.is_none());
-        if let Some(pin) = wanting {
-            return Ok(Fate::Hold(pin));
+        match self.space.pins.newest_below(entry.removed_at) {
+            Some(pin) if entry.begin <= pin.version() => return Ok(Fate::Hold(pin)),
+            // What is behind it may be among the recalled ones, which no slot may point to.
+            Some(pin) if self.space.recalled && !entry.previous.is_none() => return Ok(Fate::Hold(pin)),
+            Some(_) if !entry.previous.is_none() => self.step_back(slot, entry)?,
+            _ => self.empty_slot(slot)?,
         }
-        self.empty_slot(slot)?;
         Ok(Fate::Free)
+    }
+
+    /// Points the slot of a removed entry to the one behind it, for the pins that see that one. No pin is left between
+    /// the two, so this one may say that it was removed when it was overwritten; it does before the slot says that
+    /// it is the newest.
+    fn step_back(&mut self, slot: Slot, entry: &Entry) -> Result<(), WriteError> {
+        let (region, block) = (self.reader.region(), self.reader.layout().block(entry.previous));
+        let behind = Entry::read(region, block).filter(|behind| behind.begin < entry.begin);
+        let behind = behind.ok_or_else(|| WriteError::Corrupt("a previous entry is not older".into()))?;
+        if !behind.is_removed() {
+            self.stage.store(block + 1, entry::with_removed_at(region.load(block + 1), entry.begin));
+        }
+        self.set_slot(slot, entry.previous);
+        Ok(())
     }
 
     /// An entry that was overwritten, behind the newest one of its key; none where no reader with a pin comes to it

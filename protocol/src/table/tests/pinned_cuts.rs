@@ -1,7 +1,7 @@
 //! Every store, with pins: the owner is killed after each store of what it does while versions are pinned, and so is the
 //! manager after each store of a pin. At each of these cuts,
 //!
-//! 1. each snapshot reads exactly its version, also before recovery and after it;
+//! 1. each snapshot reads exactly its version, also before recovery and after it; whoever has none, before or after;
 //! 2. recovery gives all of before or all of after, and `verify` finds nothing wrong;
 //! 3. the heir goes on in full batches, with the pins and then without them; snapshots stay exact, and `verify` finds
 //!    nothing wrong.
@@ -13,7 +13,7 @@ use super::snapshots::{Content, KEYS, check_snapshot, key};
 use super::support::{Random, effort};
 use crate::region::{HeapRegion, RecordingRegion, Region, Store};
 use crate::table::layout::{
-    COUNTS, Counts, HORIZON, MOST_PINS, Queue, RECALLED, RETIRED, held_size_word, held_word,
+    COMMITTED, COUNTS, Counts, HORIZON, MOST_PINS, Queue, RECALLED, RETIRED, held_size_word, held_word,
 };
 use crate::table::pin::HeldSize;
 use crate::table::{self, Kind, Pin, TableOptions, TableReader, TableWriter};
@@ -99,6 +99,7 @@ impl Scene {
             return;
         }
         self.check_snapshots(&self.image);
+        self.check_readers(names, before);
         let stands = RecordingRegion::new(&self.image);
         table::recover(&stands).expect("recovery");
         self.check_snapshots(&self.image);
@@ -123,6 +124,17 @@ impl Scene {
         for (pin, content) in &self.pinned {
             check_snapshot(&reader, *pin, content);
         }
+    }
+
+    /// Readers without a pin see each key, and the bequest, as before or as after.
+    fn check_readers(&self, names: &[&'static str], before: &Content) {
+        let (now, found) = (&self.now, read(&self.image));
+        for number in 0..KEYS {
+            let of = |content: &Content| content.entries.get(&key(number)).cloned();
+            let value = of(&found);
+            assert!(value == of(before) || value == of(now), "{names:?}: key {number} is {value:?}");
+        }
+        assert!(found.bequest == before.bequest || found.bequest == now.bequest, "{names:?}: the bequest");
     }
 
     /// The heir overwrites, removes, and inserts over several batches.
@@ -218,6 +230,9 @@ impl Words {
             if word > arena && is_alone {
                 names.extend((new >> 12 == (1 << 52) - 1).then_some("join"));
                 names.extend((old >> 32 == new >> 32 && old as u32 != new as u32).then_some("unlink"));
+                // What a commit removes has its version, what it steps back to an older one.
+                let is_older = old >> 12 == 0 && new >> 12 > 0 && new >> 12 < before.new;
+                names.extend((before.word == COMMITTED && is_older).then_some("step back"));
             }
         }
         names
@@ -287,6 +302,7 @@ fn every_store_with_pins() {
             "slot emptied",
             "unlink",
             "join",
+            "step back",
         ] {
             assert!(states.contains_key(name), "{}: no state of: {name}", kind.name());
         }
