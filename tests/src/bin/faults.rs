@@ -245,7 +245,14 @@ fn build(copy: &Path, flags: &str) -> Outcome<PathBuf> {
         executable: Option<PathBuf>,
     }
     let built = Command::new("cargo")
-        .args(["test", "-p", "heirloom-protocol", "--lib", "--no-run", "--message-format=json"])
+        .args([
+            "test",
+            "-p",
+            "heirloom-protocol",
+            "--lib",
+            "--no-run",
+            "--message-format=json-render-diagnostics",
+        ])
         .current_dir(copy)
         .env("CARGO_TARGET_DIR", copy.join(if flags.is_empty() { "target" } else { "target/flags" }))
         .env("RUSTFLAGS", flags)

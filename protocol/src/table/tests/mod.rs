@@ -2,14 +2,13 @@
 //!
 //! | file | what is shown |
 //! | --- | --- |
-//! | `cuts`, `cuts_of_trees`, `cuts_of_compaction`, `cuts_of_clears` | the owner may die at any store, and so may who recovers |
+//! | `cuts` | whoever stores may die at any store, and so may who recovers |
 //! | `pauses` | a reader may stand still at any load while the owner goes on |
 //! | `model` | random operations do what a plain map does |
-//! | `operations`, `operations_model` | looking and writing in one step; entries that expire |; the same against a map that expires |
+//! | `operations`, `operations_model` | looking and writing in one step; entries that expire; the same against a map that expires | |
 //! | `ordered`, `bags` | the ordered index does what a `BTreeMap` does, and bags what lists of values do |
 //! | `bulk` | many entries at once: clear, load, what is expired, a million writes in one commit |
 //! | `compaction` | memory comes back, to other classes and to the host |
-//! | `pinned_cuts` | the same as `cuts` while versions are pinned |
 //! | `snapshots` | a pinned version stays as it was, and holds back what it must and no more |
 //! | `fencing` | who may write, and who goes on after a panic |
 //! | `full` | at the limit |
@@ -28,9 +27,6 @@ mod bulk;
 mod changes;
 mod compaction;
 mod cuts;
-mod cuts_of_clears;
-mod cuts_of_compaction;
-mod cuts_of_trees;
 mod fencing;
 mod full;
 mod garbage;
@@ -42,7 +38,6 @@ mod ordered;
 #[cfg(loom)]
 mod orderings;
 mod pauses;
-mod pinned_cuts;
 mod snapshots;
 mod support;
 mod threads;
