@@ -1,6 +1,6 @@
 //! For who knows ETS: each function of Erlang's `ets`, and what one writes here instead.
 //!
-//! Nothing but documentation. In short: the owner's calls are [`Writer`]'s, everybody's reads are [`Reader`]'s, what is consistent is a
+//! Nothing but documentation; a test compares it with what `ets` exports. In short: the owner's calls are [`Writer`]'s, everybody's reads are [`Reader`]'s, what is consistent is a
 //! [`Snapshot`], and what ETS does not have is a [`Transaction`], a [`Watch`](crate::Watch), and a table that is still
 //! there when its owner is not. An object is a key and a value (a tuple or struct, for several fields), so there is no `keypos`.
 //!
@@ -127,7 +127,8 @@
 //! | `{heir, Pid, Data}`, `setopts/2` | the configuration: `find_me` says who inherits, `gift_data` what it is told ([`Transfer::gift`]); what the last owner has to say itself is the bequest ([`Writer::bequeath`], [`Transfer::bequest`]) |
 //! | `give_away/3`, `'ETS-TRANSFER'` | [`Writer::release`], and [`Client::hand_on`](crate::Client::hand_on) to somebody; [`TableHeir::transferred`] |
 //! | `info/1`, `info/2` | [`Reader::info`], [`Reader::len`], [`Client::status`](crate::Client::status) |
-//! | `i/0`, `i/1`, `i/2`, `all/0` | `heirloom status`, `heirloom scan TABLE` |
+//! | `i/0`, `all/0` | `heirloom status` |
+//! | `i/1`, `i/2`, `i/3` | `heirloom scan TABLE`, a page at a time with `--limit` and `--from` |
 //! | `whereis/1` | [`Client::reader`](crate::Client::reader): tables are known by their id only |
 //! | `delete/1` | none: a table lives as long as the configuration has it. [`Writer::clear`] empties it and gives its memory back |
 //! | `rename/2` | none: the id is the configuration's, and readers in other processes know it |
@@ -135,7 +136,8 @@
 //! | `to_dets/2`, `from_dets/2` | the configuration: `durability` writes checkpoints by itself, `hydrate` reads them |
 //! | `table/1`, `/2` (for `qlc`) | none: iterators and closures are Rust's query language; see [`Reader::scan`] |
 //! | `slot/2` | none: it shows how ETS hashes. A scan goes through everything |
-//! | `fun2ms/1`, `match_spec_compile/1`, `match_spec_run/2`, `is_compiled_ms/1`, `test_ms/2`, `repair_continuation/2` | none: there are no match specifications; filters are closures |
+//! | `fun2ms/1`, `match_spec_compile/1`, `match_spec_run/2`, `match_spec_run_r/3`, `is_compiled_ms/1`, `test_ms/2`, `repair_continuation/2` | none: there are no match specifications; filters are closures |
+//! | `internal_delete_all/2`, `internal_request_all/0`, `internal_select_delete/2`, `module_info/0`, `module_info/1` | none: exported, but not for users |
 //!
 //! ```
 //! use heirloom_worker::testing::{Rehearsal, Table};
