@@ -1,13 +1,11 @@
 //! Workers that die at a chosen step of the handshake, or hold on to what they should not; run as processes.
 
-use crate::{PATIENCE, eventually, program};
+use crate::{Actor, eventually, program};
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead, BufReader};
+use std::fmt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::str::FromStr;
-use std::sync::mpsc::{self, Receiver};
-use std::{fmt, thread};
 
 /// What a candidate does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +48,7 @@ impl FromStr for Misbehaviour {
 
 /// A process that registers as a worker. Dropping it kills it.
 #[derive(Debug)]
-pub struct Candidate {
-    process: Child,
-    lines: Receiver<String>,
-}
+pub struct Candidate(Actor);
 
 impl Candidate {
     /// Starts a worker of that name, for that table, and waits until it is ready.
@@ -68,25 +63,15 @@ impl Candidate {
         misbehaviour: Misbehaviour,
         heap_bytes: usize,
     ) -> Self {
-        let mut process = Command::new(program("candidate"))
-            .args([name, table, &misbehaviour.to_string(), &heap_bytes.to_string()])
-            .env("HEIRLOOM_SOCKET", socket)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program can be started");
-        let output = BufReader::new(process.stdout.take().expect("it was asked for"));
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let candidate = Self { process, lines };
-        assert_eq!(candidate.next_words(), ["ready"], "a candidate begins with that");
-        candidate
+        let mut command = Command::new(program("candidate"));
+        command.args([name, table, &misbehaviour.to_string(), &heap_bytes.to_string()]);
+        Self(Actor::start(command.env("HEIRLOOM_SOCKET", socket)))
     }
 
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.process.id()
+        self.0.process().id()
     }
 
     /// Waits for the next thing that it says, word by word; none where it has ended.
@@ -95,27 +80,16 @@ impl Candidate {
     /// Where it says nothing and does not end.
     #[must_use]
     pub fn next_words(&self) -> Vec<String> {
-        match self.lines.recv_timeout(PATIENCE) {
-            Ok(line) => line.split_whitespace().map(str::to_owned).collect(),
-            Err(mpsc::RecvTimeoutError::Disconnected) => Vec::new(),
-            Err(mpsc::RecvTimeoutError::Timeout) => panic!("candidate {} says nothing", self.pid()),
-        }
+        self.0.next_line().unwrap_or_default().split_whitespace().map(str::to_owned).collect()
     }
 
     /// Waits until it has ended by itself.
     pub fn wait_for_end(&mut self) {
-        eventually("a candidate to end", || self.process.try_wait().expect("it is our child"));
+        eventually("a candidate to end", || self.0.ended());
     }
 
     /// Kills it, and does not wait until it is dead.
     pub fn kill(&self) {
-        let _ = kill_process(Pid::from_child(&self.process), Signal::KILL);
-    }
-}
-
-impl Drop for Candidate {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = kill_process(Pid::from_child(self.0.process()), Signal::KILL);
     }
 }

@@ -17,6 +17,24 @@ pub struct House {
     supervisor: Child,
 }
 
+/// A configuration: one table, a set, for external workers of one name.
+#[must_use]
+pub fn one_table(table: &str, worker: &str) -> String {
+    format!(
+        r#"
+[[table]]
+id = "{table}"
+type = "set"
+max_bytes = "16MiB"
+find_me = {{ name = "{worker}" }}
+
+[[worker]]
+name = "{worker}"
+external = true
+"#
+    )
+}
+
 impl House {
     /// Starts a house; `configure` says what is in its configuration file, and may put further files beside it.
     ///

@@ -1,7 +1,9 @@
 //! Tests and comparisons that need several processes.
 //!
 //! - [`House`]: a supervisor with its manager and workers, in a temporary folder, as a user would run it.
+//! - [`Actor`]: a process of the test, which says lines.
 //! - [`Candidate`]: a worker of one's own choice of misbehaviour, started by the test.
+//! - [`builds`]: a program in two builds whose value types differ, as owner and as reader.
 //! - [`ledger`]: a table whose whole content one number tells.
 //! - [`garbage`]: bytes that nobody wrote, for everything that reads.
 //! - [`eventually`]: waiting for something to happen, instead of sleeping for some time.
@@ -21,14 +23,17 @@
 //! run beside the ones about load.
 #![forbid(unsafe_code)]
 
+mod actor;
+pub mod builds;
 mod candidate;
 pub mod garbage;
 mod house;
 pub mod ledger;
 mod patience;
 
+pub use actor::Actor;
 pub use candidate::{Candidate, Misbehaviour};
-pub use house::House;
+pub use house::{House, one_table};
 pub use patience::{PATIENCE, eventually};
 
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! Candidates that die at each step of the handshake: the table is never lost, never has two owners, and the next
 //! candidate gets it. Each owner holds a heap that was allocated after the gift, which makes it slow to die.
 
-use heirloom_tests::{Candidate, House, Misbehaviour};
+use heirloom_tests::{Candidate, House, Misbehaviour, one_table};
 use std::fs;
 
 const ROUNDS: usize = 200;
@@ -9,18 +9,6 @@ const ROUNDS: usize = 200;
 /// Two owners are alive at the same time, one of them dying.
 const HEAP_BYTES: usize = 500 << 20;
 const NEEDED_KIB: u64 = 2 << 20;
-
-const CONFIGURATION: &str = r#"
-[[table]]
-id = "ledger"
-type = "set"
-max_bytes = "16MiB"
-find_me = { name = "clerk" }
-
-[[worker]]
-name = "clerk"
-external = true
-"#;
 
 /// The step at which the candidate dies that is asked before the heir.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,7 +39,7 @@ fn the_next_candidate_gets_the_whole_table() {
         eprintln!("SKIPPED: candidates that are slow to die need 2 GiB of memory");
         return;
     }
-    let house = House::start(|_| CONFIGURATION.into());
+    let house = House::start(|_| one_table("ledger", "clerk"));
     let client = house.client();
     let ledger = client.reader::<str, u64>("ledger").expect("the table can be read");
     let start = |misbehaviour, heap_bytes| {

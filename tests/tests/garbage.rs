@@ -2,23 +2,11 @@
 
 use heirloom_protocol::message::{Event, PROTOCOL_VERSION, Refusal, Request};
 use heirloom_protocol::sys::{Connection, SocketError};
-use heirloom_tests::{Candidate, House, Misbehaviour, PATIENCE};
+use heirloom_tests::{Candidate, House, Misbehaviour, PATIENCE, one_table};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use std::fs::File;
 use std::os::fd::AsFd;
-
-const CONFIGURATION: &str = r#"
-[[table]]
-id = "ledger"
-type = "set"
-max_bytes = "16MiB"
-find_me = { name = "clerk" }
-
-[[worker]]
-name = "clerk"
-external = true
-"#;
 
 const HELLO: Request = Request::Hello { version: PROTOCOL_VERSION };
 
@@ -58,7 +46,7 @@ fn refusal(house: &House, requests: &[Request]) -> Option<Refusal> {
 
 #[test]
 fn nothing_that_is_sent_disturbs_anybody_else() {
-    let house = House::start(|_| CONFIGURATION.into());
+    let house = House::start(|_| one_table("ledger", "clerk"));
     let client = house.client();
     let owner = Candidate::start(&house.socket(), "clerk", "ledger", Misbehaviour::None, 0);
     assert_eq!(owner.next_words()[0], "owns");

@@ -5,27 +5,13 @@
 //! `HEIRLOOM_KILL_ROUNDS=5000 cargo test -p heirloom-tests --test kills` is the long version.
 
 use heirloom_tests::ledger::Returned;
-use heirloom_tests::{House, PATIENCE, eventually, program};
+use heirloom_tests::{Actor, House, eventually, one_table, program};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
-
-const CONFIGURATION: &str = r#"
-[[table]]
-id = "ledger"
-type = "set"
-max_bytes = "16MiB"
-find_me = { name = "victim" }
-
-[[worker]]
-name = "victim"
-external = true
-"#;
 
 /// Each of them is there always; now and then one is killed too, and another begins.
 const READERS: [&str; 4] = ["get", "scan", "snap", "watch"];
@@ -38,47 +24,25 @@ struct Stage {
 /// A process of the test. Dropped, it is killed.
 struct Victim {
     role: &'static str,
-    process: Child,
-    lines: Receiver<String>,
+    actor: Actor,
 }
 
 impl Stage {
     fn start(&self, role: &'static str) -> Victim {
-        let mut process = Command::new(program("victim"))
-            .args([role, "ledger"])
-            .arg(&self.record)
-            .env("HEIRLOOM_SOCKET", self.house.socket())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program can be started");
-        let output = BufReader::new(process.stdout.take().expect("it was asked for"));
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let victim = Victim { role, process, lines };
-        assert_eq!(victim.next_line(), "ready");
-        victim
+        let mut command = Command::new(program("victim"));
+        command.args([role, "ledger"]).arg(&self.record).env("HEIRLOOM_SOCKET", self.house.socket());
+        Victim { role, actor: Actor::start(&mut command) }
     }
 }
 
 impl Victim {
     fn next_line(&self) -> String {
-        self.lines
-            .recv_timeout(PATIENCE)
-            .unwrap_or_else(|_| panic!("a process that was to {} has ended", self.role))
+        self.actor.next_line().unwrap_or_else(|| panic!("a process that was to {} has ended", self.role))
     }
 
     /// Kills it; it must have been there until now.
     fn kill(mut self) {
-        let ended = self.process.try_wait().expect("it is our child");
-        assert_eq!(ended, None, "a process that was to {} has ended by itself", self.role);
-    }
-}
-
-impl Drop for Victim {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        assert_eq!(self.actor.ended(), None, "a process that was to {} has ended by itself", self.role);
     }
 }
 
@@ -86,7 +50,7 @@ impl Drop for Victim {
 fn whoever_is_killed_whenever_nothing_that_returned_is_lost() {
     let rounds = std::env::var("HEIRLOOM_KILL_ROUNDS")
         .map_or(60, |rounds| rounds.parse().expect("HEIRLOOM_KILL_ROUNDS is a number"));
-    let house = House::start(|_| CONFIGURATION.into());
+    let house = House::start(|_| one_table("ledger", "victim"));
     let record = house.folder().join("returned");
     let returned = Returned::open(&record).expect("the folder can be written to");
     let stage = Stage { house, record };

@@ -1,27 +1,20 @@
 //! A dead owner's child that inherited the table's descriptor: while it could write, nobody is given the table.
 
-use heirloom_tests::{Candidate, House, Misbehaviour, eventually};
+use heirloom_tests::{Candidate, House, Misbehaviour, eventually, one_table};
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::{Duration, Instant};
 
-const CONFIGURATION: &str = r#"
-[manager]
-grace = "60s"
-
-[[table]]
-id = "ledger"
-type = "set"
-max_bytes = "16MiB"
-find_me = { name = "clerk" }
-
-[[worker]]
-name = "clerk"
-external = true
-"#;
-
 #[test]
 fn the_table_waits_until_the_child_is_gone_and_says_so() {
-    let house = House::start(|_| CONFIGURATION.into());
+    let house = House::start(|_| {
+        [
+            "[manager]
+grace = \"60s\"
+",
+            &one_table("ledger", "clerk"),
+        ]
+        .concat()
+    });
     let client = house.client();
     let start = |misbehaviour| Candidate::start(&house.socket(), "clerk", "ledger", misbehaviour, 0);
     let owner = start(Misbehaviour::LeavesAChildWithTheDescriptor);
