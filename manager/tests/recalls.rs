@@ -20,6 +20,16 @@ fn recall_to(client: &Client, to: &str, force: bool, deadline_ms: u64) {
     client.say(&Request::Recall { request: 5, table: "sales".to_owned(), to, force, deadline_ms });
 }
 
+fn recall(client: &Client) {
+    client.say(&Request::Recall {
+        request: 5,
+        table: "sales".to_owned(),
+        to: None,
+        force: false,
+        deadline_ms: None,
+    });
+}
+
 fn handed_on(client: &Client) -> (Option<OwnerStatus>, u64) {
     match client.hear() {
         Event::HandedOn { request: 5, owner, handoff } => {
@@ -119,6 +129,23 @@ fn an_heir_that_dies_is_followed_by_the_next_of_its_name() {
 }
 
 #[test]
+fn whoever_wants_it_handed_on_is_not_kept_waiting_however_often() {
+    let house = House::start(&config(BY_NAME, ""));
+    let (mut owner, mut other) = (owner_that_wrote(&house, "a"), house.worker());
+    let client = house.client();
+    // Far more than the tries of find-me that are made within a second.
+    for round in 0..40 {
+        recall(&client);
+        assert!(owner.tell("hear").starts_with("Recalled"));
+        owner.tell("release");
+        other.tell("offered");
+        other.tell("accept");
+        assert_eq!(handed_on(&client).0.map(|owner| owner.pid), Some(other.pid()), "round {round}");
+        std::mem::swap(&mut owner, &mut other);
+    }
+}
+
+#[test]
 fn without_anybody_to_take_it_the_manager_has_it() {
     let house = House::start(&config("", ""));
     let mut owner = worker(&house, "w");
@@ -127,13 +154,7 @@ fn without_anybody_to_take_it_the_manager_has_it() {
     owner.tell("offered");
     owner.tell("accept");
     assert_eq!(handed_on(&client).0.unwrap().pid, owner.pid(), "what nobody owned");
-    client.say(&Request::Recall {
-        request: 5,
-        table: "sales".to_owned(),
-        to: None,
-        force: false,
-        deadline_ms: None,
-    });
+    recall(&client);
     assert!(owner.tell("hear").starts_with("Recalled"));
     owner.tell("release");
     assert_eq!(handed_on(&client), (None, 0));

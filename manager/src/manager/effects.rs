@@ -57,9 +57,12 @@ impl Control {
         match effect {
             Effect::AskFindMe => self.ask_find_me(table),
             Effect::PassOver { worker } => {
-                let id = Arc::clone(&self.tables[table].id);
-                self.registry.pass_over(worker, &id);
-                self.tables[table].search.passed_over();
+                let of = &mut self.tables[table];
+                self.registry.pass_over(worker, &of.id);
+                let recalled = TransferReason::Recalled { pid: worker.pid };
+                let was_asked_to =
+                    matches!(of.ownership.state(), State::Reclaiming { why, .. } if *why == recalled);
+                of.search.passed_over(was_asked_to);
                 None
             }
             Effect::Offer { to, epoch, why } => self.offer(table, to, epoch, why),

@@ -55,9 +55,13 @@ impl Search {
         self.next = None;
     }
 
-    /// Somebody did not take the table, or gave it up.
-    pub(super) fn passed_over(&mut self) {
+    /// Somebody did not take the table, or gave it up. Where it was asked to, that is no try in vain: whoever wants a table
+    /// handed on is not kept waiting, however often that is.
+    pub(super) fn passed_over(&mut self, was_asked_to: bool) {
         self.passed_over = true;
+        if was_asked_to {
+            return;
+        }
         let now = Instant::now();
         // Where each ask counts as a try already, it has been counted.
         if self.find_me.as_ref().is_some_and(|find_me| find_me.is_immediate()) {
