@@ -86,11 +86,11 @@ impl Control {
         self.ask_at_its_pace(table, urgent)
     }
 
-    /// It is time for the next try.
+    /// It is time for the next try: the pause is over, or has been cut short by something for which it was too early then.
     pub(super) fn ask_again(&mut self, table: usize) {
         self.tables[table].search.next = None;
         if matches!(self.tables[table].ownership.state(), State::Unowned { .. })
-            && let Some(found) = self.ask_at_its_pace(table, false)
+            && let Some(found) = self.ask_at_its_pace(table, true)
         {
             self.feed(table, found);
         }
