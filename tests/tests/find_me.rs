@@ -53,36 +53,36 @@ fn register(house: &House) -> (Worker, Offers, Instant) {
     (worker, offers, said)
 }
 
-/// Looks at the status for that long, and says how long the answers took.
-fn status_times(client: &Client, time: Duration) -> Vec<Duration> {
+/// Looks at the status for that long, and says how long it took, on the whole, to be answered; and the same for a house
+/// in which nobody is, at the same time on the same machine.
+fn status_times(client: &Client, idle: &Client, time: Duration) -> [Duration; 2] {
     let start = Instant::now();
-    let mut times = Vec::new();
+    let mut times = [Duration::ZERO; 2];
     while start.elapsed() < time {
-        let asked = Instant::now();
-        client.status().expect("the manager answers");
-        times.push(asked.elapsed());
+        for (client, time) in [client, idle].into_iter().zip(&mut times) {
+            let asked = Instant::now();
+            client.status().expect("the manager answers");
+            *time += asked.elapsed();
+        }
         std::thread::sleep(Duration::from_millis(2));
     }
-    times.sort_unstable();
     times
-}
-
-/// All but one in twenty (another process may have had the processor), and what is printed for people.
-fn assert_within(times: &[Duration], limit: Duration, what: &str) {
-    let (usual, worst) = (times[(times.len() * 19).div_ceil(20) - 1], times[times.len() - 1]);
-    eprintln!("{what}: median {:?}, 95 of 100 within {usual:?}, worst {worst:?}", times[times.len() / 2]);
-    assert!(usual < limit, "{what}: {times:?}");
 }
 
 fn check_misbehaviour(script: &str, logged: &str) {
     let _alone = alone();
+    let started = Instant::now();
     let house = House::start(|folder| configuration(folder, script));
     let client = house.client();
     let (_worker, offers, _) = register(&house);
-    let times = status_times(&client, Duration::from_secs(3));
-    assert_within(&times, Duration::from_millis(10), "status");
+    let idle = House::start(|_| String::new());
+    let [here, there] = status_times(&client, &idle.client(), Duration::from_secs(3));
+    eprintln!("statuses took {here:?}, and {there:?} where nobody is");
+    // Each try that it waited for would have taken it 300 ms.
+    assert!(here < 3 * there + Duration::from_millis(250), "{here:?}, and {there:?} where nobody is");
     let tries = fs::read_to_string(house.folder().join("tries")).unwrap_or_default().lines().count();
-    assert!((2..=31).contains(&tries), "{tries} tries in 3 seconds, where 10 a second are allowed");
+    let most = 10 * (started.elapsed().as_secs() as usize + 1);
+    assert!((2..=most).contains(&tries), "{tries} tries, where 10 a second are {most}");
     assert!(offers.try_recv().is_err(), "nobody was named");
     eventually("the log to say what is wrong", || house.log().contains(logged).then_some(()));
     assert_eq!(house.table(&client, "sessions").state, "unowned");
@@ -119,7 +119,7 @@ fn a_registration_is_offered_the_table_at_once() {
     let _alone = alone();
     let house = House::start(|folder| with_find_me(folder, r#"{ name = "web" }"#));
     let times = offer_times(&house, |_| {});
-    assert_within(&times, Duration::from_millis(5), "offered after registration, by name");
+    assert_at_once(&times, Duration::from_millis(5), "offered after registration, by name");
 }
 
 /// Found by a file that was not there often enough to be looked at seldom.
@@ -128,7 +128,7 @@ fn a_registration_is_offered_the_table_at_once_also_during_back_off() {
     let _alone = alone();
     let house = House::start(|folder| with_find_me(folder, r#"{ pid_file = "pid" }"#));
     let times = offer_times(&house, |here| note_pid(&house, here));
-    assert_within(&times, Duration::from_millis(5), "offered after registration, by a PID file in back-off");
+    assert_at_once(&times, Duration::from_millis(5), "offered after registration, by a PID file in back-off");
 }
 
 /// The same by a command, whose own time (a shell and another program to be started) counts here.
@@ -137,7 +137,7 @@ fn a_registration_is_offered_the_table_as_soon_as_a_command_has_named_it() {
     let _alone = alone();
     let house = House::start(|folder| configuration(folder, &format!("cat {}/pid", folder.display())));
     let times = offer_times(&house, |here| note_pid(&house, here));
-    assert_within(&times, Duration::from_millis(50), "offered after registration, by a command in back-off");
+    assert_at_once(&times, Duration::from_millis(50), "offered after registration, by a command in back-off");
 }
 
 fn with_find_me(folder: &Path, find_me: &str) -> String {
@@ -158,10 +158,11 @@ fn note_pid(house: &House, here: bool) {
     }
 }
 
-/// Registers again and again, each time after a while without anybody.
-fn offer_times(house: &House, set_here: impl Fn(bool)) -> Vec<Duration> {
-    let _client = house.client();
-    let mut times = Vec::new();
+/// Registers again and again, each time after a while without anybody: how long the offers took, and beside each of them
+/// a status, from the same manager on the same machine.
+fn offer_times(house: &House, set_here: impl Fn(bool)) -> [Vec<Duration>; 2] {
+    let client = house.client();
+    let mut times = [Vec::new(), Vec::new()];
     for _ in 0..20 {
         set_here(false);
         std::thread::sleep(Duration::from_millis(300));
@@ -169,10 +170,23 @@ fn offer_times(house: &House, set_here: impl Fn(bool)) -> Vec<Duration> {
         let (worker, offers, said) = register(house);
         let (transfer, offered) =
             offers.recv_timeout(heirloom_tests::PATIENCE).expect("the table is offered");
-        times.push(offered - said);
+        times[0].push(offered - said);
         drop(transfer);
         drop(worker);
+        let asked = Instant::now();
+        client.status().expect("the manager answers");
+        times[1].push(asked.elapsed());
     }
-    times.sort_unstable();
     times
+}
+
+/// Half of the offers at least came within `limit` and what the machine makes everybody wait.
+fn assert_at_once(times: &[Vec<Duration>; 2], limit: Duration, what: &str) {
+    let [offer, status] = times.each_ref().map(|times| {
+        let mut sorted = times.clone();
+        sorted.sort_unstable();
+        sorted[sorted.len() / 2]
+    });
+    eprintln!("{what}: half of them within {offer:?}; statuses within {status:?}");
+    assert!(offer < limit + 3 * status, "{what}: {times:?}");
 }

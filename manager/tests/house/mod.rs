@@ -135,6 +135,24 @@ impl House {
         self.status().tables.into_iter().find(|table| table.id == "sales").unwrap()
     }
 
+    /// Whatever goes on in it, statuses come as from a house without anybody, at the same time on the same machine. Whoever
+    /// makes the manager wait, makes it wait for longer than half a second.
+    pub fn answers_as_fast_as_an_idle_one(&self) {
+        let idle = Self::start(&config("", ""));
+        let mut times = [Duration::ZERO; 2];
+        let mut clients = [self.client(), idle.client()];
+        for _ in 0..100 {
+            for (client, time) in clients.iter_mut().zip(&mut times) {
+                let start = Instant::now();
+                client.status();
+                *time += start.elapsed();
+            }
+        }
+        let [here, there] = times;
+        println!("100 statuses in {here:?}, and in {there:?} of an idle manager");
+        assert!(here < 3 * there + Duration::from_millis(500), "{here:?}, and {there:?} of an idle manager");
+    }
+
     /// Waits until `sales` is as wanted.
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&TableStatus) -> bool) -> TableStatus {
         let deadline = Instant::now() + PATIENCE;
