@@ -221,6 +221,24 @@ impl WriteHandle {
         })
     }
 
+    pub(crate) fn insert_together<'e>(
+        &mut self,
+        schema_version: Option<u32>,
+        entries: impl IntoIterator<Item = (&'e [u8], &'e [u8], Option<u64>)>,
+    ) -> Result<(), WriteError> {
+        on_either!(self, table => {
+            table.write_schema_version(schema_version);
+            let mut transaction = table.transaction();
+            for (key, value, deadline_ms) in entries {
+                match deadline_ms {
+                    None => transaction.insert(key, value)?,
+                    Some(deadline_ms) => transaction.insert_expiring(key, value, deadline_ms)?,
+                }
+            }
+            transaction.commit().map(drop)
+        })
+    }
+
     pub(crate) fn verify(&self) -> Result<VerifyReport, OpenError> {
         on_either!(self, table => table::verify(table.reader().region()))
     }

@@ -115,6 +115,20 @@ impl Writer<[u8], [u8]> {
         engine.insert_attributed(key, value, attributes).map_err(|error| ownership.refused(error))
     }
 
+    /// The same for several entries whose values have one schema version, in one commit: keys, values, and when each entry
+    /// expires, in milliseconds of UNIX time.
+    ///
+    /// # Errors
+    /// [`WriteError`]; then nothing has changed.
+    pub fn insert_together<'e>(
+        &mut self,
+        schema_version: Option<u32>,
+        entries: impl IntoIterator<Item = (&'e [u8], &'e [u8], Option<u64>)>,
+    ) -> Result<(), WriteError> {
+        let (engine, ownership) = self.parts();
+        engine.insert_together(schema_version, entries).map_err(|error| ownership.refused(error))
+    }
+
     /// What the values are, where an owner has said it.
     ///
     /// # Errors

@@ -16,8 +16,9 @@ use tempfile::NamedTempFile;
 /// Write all entries of a table to a file
 ///
 /// The binary form (.dump) carries everything, bequest included, with checksums: what is damaged or cut off is refused
-/// when it is loaded. The text forms (.csv, .jsonl) carry keys and values, and `deadline_ms` where entries expire. A file is complete or not there: it gets its
-/// name, with rights for its owner only, when all of it is on disk.
+/// when it is loaded. The text forms (.csv, .jsonl) carry all but the bequest: keys and values, `deadline_ms` where entries
+/// expire, and `value_schema` where the values have a schema, with the version of each. A file is complete or not there:
+/// it gets its name, with rights for its owner only, when all of it is on disk.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -88,10 +89,7 @@ pub(super) fn dump<W: Write>(reader: &Bytes, out: W, format: Format) -> Result<(
     // The header of CSV says it before the first entry is seen.
     let deadlines = format == Format::Csv && has_deadlines(&snapshot)?;
     let head = Head { kind: reader.info().kind, version: snapshot.version() };
-    let mut writer = Writer::begin(BufWriter::new(out), format, head, deadlines)?;
-    if let Some(schema) = snapshot.schema()? {
-        writer.schema(&schema)?;
-    }
+    let mut writer = Writer::begin(BufWriter::new(out), format, head, snapshot.schema()?, deadlines)?;
     let (mut entries, mut written) = (0, Ok(()));
     snapshot.visit(&mut |key, value, attributes| {
         entries += 1;

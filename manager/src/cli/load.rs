@@ -7,11 +7,12 @@ use super::progress::Progress;
 use super::{Outcome, print};
 use crate::formats::{self, Entry, Format, FormatError, Head, Item};
 use heirloom_protocol::table::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
-use heirloom_worker::{TableSchema, WriteError, Writer};
+use heirloom_worker::{Attributes, ReadError, TableSchema, Writer};
 use serde_json::json;
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,9 @@ use std::path::{Path, PathBuf};
 ///
 /// The command is a worker while it runs: it owns the table, and is refused where another does. A file is read twice: all
 /// of it is checked before the table is touched. From a pipe, what comes before an error is loaded, and how much that was
-/// is said. Each entry is a commit of its own; readers see them come.
+/// is said. Entries are committed some hundreds at a time; readers see them come.
+///
+/// Values without a schema are of its version 0, where the table has one: builds that know no such version say so.
 ///
 /// A dump's bequest is left for the next owner where the table has no entries and no bequest, and with --replace. Then the
 /// table is empty for readers from its first entry on; there is no way back.
@@ -64,8 +67,10 @@ pub(super) fn run(args: &Args, socket: Option<PathBuf>) -> Outcome {
         source.rewind()?;
     }
     let mut writer = loader::take(socket, &args.table, args.take)?;
-    let mut load = Load::new(&mut writer, args.replace);
-    let outcome = source.read(format, "loading", &mut |item| load.take(item)).and_then(|()| load.begin());
+    let mut load = Load::new(&mut writer, args.replace)?;
+    let read = source.read(format, "loading", &mut |item| load.take(item));
+    // Whatever ended the reading, what came before it is loaded; and where that fails, it failed first.
+    let outcome = load.commit().and(read).and_then(|()| load.begin());
     let (entries, cleared) = (load.entries, args.replace && !load.replace);
     if let Err(error) = outcome {
         let table = &args.table;
@@ -173,8 +178,23 @@ struct Load<'w> {
     /// Whether the bequest of a dump is wanted: nobody else's is lost.
     inherits: bool,
     schema: Option<Translation>,
+    batch: Batch,
+    /// How many are in the table.
     entries: u64,
 }
+
+/// Entries that become one commit.
+#[derive(Debug, Default)]
+struct Batch {
+    schema_version: Option<u32>,
+    /// Where the keys and values lie in `bytes`, and when they expire.
+    entries: Vec<(Range<usize>, Range<usize>, Option<u64>)>,
+    bytes: Vec<u8>,
+}
+
+/// A batch that has so many entries, or so many bytes, gets no more.
+const BATCH_ENTRIES: usize = 512;
+const BATCH_BYTES: usize = 256 * 1024;
 
 /// From the versions that a dump's entries have to those of the table, whose entries without one have another.
 struct Translation {
@@ -183,9 +203,15 @@ struct Translation {
 }
 
 impl<'w> Load<'w> {
-    fn new(writer: &'w mut Writer<[u8], [u8]>, replace: bool) -> Self {
+    fn new(writer: &'w mut Writer<[u8], [u8]>, replace: bool) -> Result<Self, ReadError> {
         let is_new = writer.info().entries == 0 && matches!(writer.bequest_bytes(), Ok(None));
-        Self { writer, replace, inherits: is_new || replace, schema: None, entries: 0 }
+        // Values without a schema count as of its version 0, where the table has one.
+        let schema = writer.schema()?.map(|schema| Translation {
+            from: TableSchema { name: String::new(), base_version: 0 },
+            to_base: schema.base_version,
+        });
+        let inherits = is_new || replace;
+        Ok(Self { writer, replace, inherits, schema, batch: Batch::default(), entries: 0 })
     }
 
     fn take(&mut self, item: Item<'_>) -> Result<(), Box<dyn Error>> {
@@ -195,11 +221,11 @@ impl<'w> Load<'w> {
                 let to_base = self.writer.adopt_schema(schema)?.base_version;
                 self.schema = Some(Translation { from: schema.clone(), to_base });
             }
-            Item::Entry(entry) => {
-                self.begin()?;
-                self.insert(entry)?;
+            Item::Entry(entry) => self.insert(entry)?,
+            Item::Bequest(bequest) if self.inherits => {
+                self.commit()?;
+                self.writer.bequeath(bequest)?;
             }
-            Item::Bequest(bequest) if self.inherits => self.writer.bequeath(bequest)?,
             Item::Bequest(_) => {}
         }
         Ok(())
@@ -213,28 +239,73 @@ impl<'w> Load<'w> {
         Ok(())
     }
 
-    fn insert(&mut self, entry: Entry<'_>) -> Result<(), WriteError> {
+    fn insert(&mut self, entry: Entry<'_>) -> Result<(), Box<dyn Error>> {
         let Entry { key, value, mut attributes, .. } = entry;
         if let Some(Translation { from, to_base }) = &self.schema {
             let version = from.version_of(attributes);
             attributes.schema_version = (version != *to_base).then_some(version);
         }
-        self.writer.insert_attributed(key, value, attributes)?;
-        self.entries += 1;
+        if !self.batch.has_room_for(attributes) {
+            self.commit()?;
+        }
+        self.batch.push(key, value, attributes);
         Ok(())
     }
 
-    fn check(&mut self, head: Head) -> Result<(), Box<dyn Error>> {
+    /// Commits what has come so far. Where not all of it fits, then one entry after the other, up to the first that does not.
+    fn commit(&mut self) -> Result<(), Box<dyn Error>> {
+        let batch = std::mem::take(&mut self.batch);
+        if batch.entries.is_empty() {
+            return Ok(());
+        }
+        self.begin()?;
+        if self.writer.insert_together(batch.schema_version, batch.iter()).is_ok() {
+            self.entries += batch.entries.len() as u64;
+        } else {
+            for entry in batch.iter() {
+                self.writer.insert_together(batch.schema_version, [entry])?;
+                self.entries += 1;
+            }
+        }
+        self.batch = batch.cleared();
+        Ok(())
+    }
+
+    fn check(&self, head: Head) -> Result<(), Box<dyn Error>> {
         let kind = self.writer.info().kind;
         if !head.fits(kind) {
             let (from, to) = (head.kind.name(), kind.name());
             return Err(format!("this is a dump of a {from}, whose entries a {to} would lose some of").into());
         }
-        // Values without a schema count as of its version 0, where the table has one.
-        let base = self.writer.schema()?.map(|schema| schema.base_version);
-        let none = TableSchema { name: String::new(), base_version: 0 };
-        self.schema = base.map(|to_base| Translation { from: none, to_base });
         Ok(())
+    }
+}
+
+impl Batch {
+    fn has_room_for(&self, attributes: Attributes) -> bool {
+        let is_full = self.entries.len() >= BATCH_ENTRIES || self.bytes.len() >= BATCH_BYTES;
+        self.entries.is_empty() || !is_full && self.schema_version == attributes.schema_version
+    }
+
+    fn push(&mut self, key: &[u8], value: &[u8], attributes: Attributes) {
+        let start = self.bytes.len();
+        let middle = start + key.len();
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(value);
+        self.entries.push((start..middle, middle..self.bytes.len(), attributes.deadline_ms));
+        self.schema_version = attributes.schema_version;
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8], Option<u64>)> {
+        let bytes = |range: &Range<usize>| &self.bytes[range.clone()];
+        self.entries.iter().map(move |(key, value, deadline_ms)| (bytes(key), bytes(value), *deadline_ms))
+    }
+
+    /// The same buffers, empty.
+    fn cleared(mut self) -> Self {
+        self.entries.clear();
+        self.bytes.clear();
+        self
     }
 }
 
@@ -243,8 +314,8 @@ mod tests {
     use super::*;
     use crate::cli::connect::Bytes;
     use crate::cli::dump::dump;
+    use heirloom_worker::Kind;
     use heirloom_worker::testing::{Table, table};
-    use heirloom_worker::{Attributes, Kind};
     use proptest::prelude::*;
 
     type Content = Vec<(Vec<u8>, Vec<u8>, Option<u64>)>;
@@ -285,9 +356,10 @@ mod tests {
                 writer.bequeath(b"position 9".as_slice()).unwrap();
                 for format in [Format::Csv, Format::JsonLines, Format::Dump] {
                     let (mut writer, copy) = table::<[u8], [u8]>(kind("to"));
-                    let mut load = Load::new(&mut writer, false);
+                    let mut load = Load::new(&mut writer, false).unwrap();
                     let (dumped, file) = dump(&reader, Vec::new(), format).unwrap();
                     formats::read(file.as_slice(), format, "it", &mut |item| load.take(item)).unwrap();
+                    load.commit().unwrap();
                     prop_assert_eq!((dumped.entries, load.entries), (reader.len(), copy.len()));
                     let (mut before, mut after) = (content(&reader), content(&copy));
                     // A set has no order, and in a bag the values of one key have none.

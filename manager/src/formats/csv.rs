@@ -1,13 +1,14 @@
 //! Comma-separated values: a header line, then an entry a line.
 //!
-//! A column `deadline_ms`, where there is one, says when entries expire; it is blank for those that do not.
+//! A column `deadline_ms`, where there is one, says when entries expire; it is blank for those that do not. A column
+//! `value_schema` says what the values are, as in `price@3`.
 //!
 //! Fields are bytes: what is no text stands there as it is, in quotes where it needs them. Whoever opens such a file
 //! with a program for text wants JSON lines instead.
 
-use super::{Each, Entry, FormatError, Item};
+use super::{Each, Entry, FormatError, Item, schema};
 use csv::ByteRecord;
-use heirloom_protocol::table::Attributes;
+use heirloom_protocol::table::{Attributes, TableSchema};
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 
@@ -37,7 +38,9 @@ pub fn read<E: From<FormatError>>(
     let bad = |line, wrong| FormatError::BadEntry { source_name: name.to_owned(), line, wrong };
     let key = column(&header, key, 0, name)?;
     let value = column(&header, value, 1, name)?;
-    let deadline = header.iter().position(|column| column == DEADLINE.as_bytes());
+    let named = |name: &str| header.iter().position(|column| column == name.as_bytes());
+    let (deadline, schema) = (named(DEADLINE), named(schema::FIELD));
+    let mut schemas = schema::Fields::default();
     let mut record = ByteRecord::new();
     loop {
         left.set(MAX_RECORD_BYTES);
@@ -48,7 +51,13 @@ pub fn read<E: From<FormatError>>(
         let line = record.position().map_or(line, csv::Position::line);
         let deadline_ms = deadline.map_or(Ok(None), |column| parse_deadline(&record[column]));
         let deadline_ms = deadline_ms.map_err(|wrong| bad(line, wrong))?;
-        let attributes = Attributes { deadline_ms, ..Attributes::default() };
+        let schema =
+            schema.map(|column| String::from_utf8_lossy(&record[column])).filter(|field| !field.is_empty());
+        let (schema_version, schema) = schemas.next(schema.as_deref()).map_err(|wrong| bad(line, wrong))?;
+        if let Some(schema) = schema {
+            each(Item::Schema(schema))?;
+        }
+        let attributes = Attributes { deadline_ms, schema_version };
         each(Item::Entry(Entry { key: &record[key], value: &record[value], attributes, line: Some(line) }))?;
     }
 }
@@ -121,23 +130,24 @@ fn explain(error: &csv::Error, line: u64, name: &str) -> FormatError {
     }
 }
 
-/// Writes entries as lines with the columns `key` and `value`, and `deadline_ms` where it is wanted.
+/// Writes entries as lines with the columns `key` and `value`, and where they are wanted `deadline_ms` and `value_schema`.
 #[derive(Debug)]
 pub struct Writer<W: Write> {
     out: csv::Writer<W>,
     deadlines: bool,
+    schema: Option<TableSchema>,
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes the header.
+    /// Writes the header. `schema` is what the values are, where that is known; `deadlines`, whether any entry has one.
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn begin(out: W, deadlines: bool) -> io::Result<Self> {
-        let mut out = csv::Writer::from_writer(out);
-        let columns = ["key", "value", DEADLINE];
-        out.write_record(&columns[..if deadlines { 3 } else { 2 }]).map_err(into_io)?;
-        Ok(Self { out, deadlines })
+    pub fn begin(out: W, schema: Option<TableSchema>, deadlines: bool) -> io::Result<Self> {
+        let mut writer = Self { out: csv::Writer::from_writer(out), deadlines, schema };
+        let schema = writer.schema.is_some().then_some(schema::FIELD);
+        writer.write([b"key", b"value"], DEADLINE, schema)?;
+        Ok(writer)
     }
 
     /// Writes a line.
@@ -146,16 +156,18 @@ impl<W: Write> Writer<W> {
     /// Those of the stream; [`io::ErrorKind::InvalidInput`] for an entry that expires, where there is no column for it.
     pub fn entry(&mut self, entry: Entry<'_>) -> io::Result<()> {
         let deadline = entry.attributes.deadline_ms.map(|at| at.to_string()).unwrap_or_default();
-        let fields = [entry.key, entry.value, deadline.as_bytes()];
-        match (self.deadlines, deadline.is_empty()) {
-            (true, _) => self.out.write_record(fields),
-            (false, true) => self.out.write_record(&fields[..2]),
-            (false, false) => {
-                let message = "an entry that expires, and no column for it: dump again";
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-            }
+        if !self.deadlines && !deadline.is_empty() {
+            let message = "an entry that expires, and no column for it: dump again";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        .map_err(into_io)
+        let schema = self.schema.as_ref().map(|schema| schema::field(schema, entry.attributes));
+        self.write([entry.key, entry.value], &deadline, schema.as_deref())
+    }
+
+    fn write(&mut self, entry: [&[u8]; 2], deadline: &str, schema: Option<&str>) -> io::Result<()> {
+        let deadline = self.deadlines.then_some(deadline.as_bytes());
+        let fields = entry.into_iter().chain(deadline).chain(schema.map(str::as_bytes));
+        self.out.write_record(fields).map_err(into_io)
     }
 
     /// Writes what is still to be written.

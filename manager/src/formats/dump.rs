@@ -243,7 +243,7 @@ fn code_of(kind: Kind) -> u8 {
     }
 }
 
-/// Writes a dump: the schema where there is one, entries, the bequest where there is one, the end.
+/// Writes a dump: entries, the bequest where there is one, the end.
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,
@@ -253,26 +253,21 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes the head.
+    /// Writes the head, and what the values are, where that is known.
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn begin(mut out: W, head: Head) -> io::Result<Self> {
+    pub fn begin(mut out: W, head: Head, schema: Option<&TableSchema>) -> io::Result<Self> {
         out.write_all(&MAGIC)?;
         let mut writer = Self { out, block: Vec::with_capacity(BLOCK_BYTES), chain: 0, entries: 0 };
         let mut payload = FORMAT_VERSION.to_le_bytes().to_vec();
         payload.push(code_of(head.kind));
         payload.extend_from_slice(&head.version.to_le_bytes());
         writer.frame(HEAD, &payload)?;
+        if let Some(schema) = schema {
+            writer.frame(FORM, &[&schema.base_version.to_le_bytes(), schema.name.as_bytes()].concat())?;
+        }
         Ok(writer)
-    }
-
-    /// What the values are; before the first of them.
-    ///
-    /// # Errors
-    /// Those of the stream.
-    pub fn schema(&mut self, schema: &TableSchema) -> io::Result<()> {
-        self.frame(FORM, &[&schema.base_version.to_le_bytes(), schema.name.as_bytes()].concat())
     }
 
     /// One more entry.

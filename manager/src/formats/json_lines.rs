@@ -6,12 +6,13 @@
 //! | any other bytes | `{"base64": "AAH/"}` |
 //! | when reading, and as a value only: | anything else stands for its JSON text, as it stands there |
 //!
-//! A field `deadline_ms`, where there is one, says when the entry expires, in milliseconds of UNIX time.
+//! A field `deadline_ms`, where there is one, says when the entry expires, in milliseconds of UNIX time; a field
+//! `value_schema` what the value is, as in `price@3`.
 
-use super::{Each, Entry, FormatError, Item};
+use super::{Each, Entry, FormatError, Item, schema};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use heirloom_protocol::table::Attributes;
+use heirloom_protocol::table::{Attributes, TableSchema};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -37,7 +38,7 @@ pub fn read<E: From<FormatError>>(
     each: Each<'_, E>,
 ) -> Result<(), E> {
     let mut reader = BufReader::with_capacity(256 * 1024, text);
-    let mut line = Vec::new();
+    let (mut line, mut schemas) = (Vec::new(), schema::Fields::default());
     for number in 1.. {
         line.clear();
         let unreadable = |error| FormatError::Unreadable { source_name: name.to_owned(), error };
@@ -54,8 +55,12 @@ pub fn read<E: From<FormatError>>(
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let Parsed { key, value, deadline_ms } = parse(&line, key, value).map_err(wrong)?;
-        let attributes = Attributes { deadline_ms, ..Attributes::default() };
+        let Parsed { key, value, deadline_ms, schema } = parse(&line, key, value).map_err(wrong)?;
+        let (schema_version, schema) = schemas.next(schema.as_deref()).map_err(wrong)?;
+        if let Some(schema) = schema {
+            each(Item::Schema(schema))?;
+        }
+        let attributes = Attributes { deadline_ms, schema_version };
         each(Item::Entry(Entry { key: &key, value: &value, attributes, line: Some(number) }))?;
     }
     Ok(())
@@ -65,6 +70,7 @@ struct Parsed<'l> {
     key: Cow<'l, [u8]>,
     value: Cow<'l, [u8]>,
     deadline_ms: Option<u64>,
+    schema: Option<Cow<'l, str>>,
 }
 
 fn parse<'l>(line: &'l [u8], key: &str, value: &str) -> Result<Parsed<'l>, String> {
@@ -77,10 +83,14 @@ fn parse<'l>(line: &'l [u8], key: &str, value: &str) -> Result<Parsed<'l>, Strin
     };
     let raw = field(value)?;
     let value = bytes(raw)?.unwrap_or(Cow::Borrowed(raw.get().as_bytes()));
-    let deadline_ms = fields.get(DEADLINE).map_or(Ok(None), |raw| {
-        serde_json::from_str(raw.get()).map_err(|error| format!("field `{DEADLINE}`: {error}"))
-    })?;
-    Ok(Parsed { key, value, deadline_ms })
+    let (deadline_ms, schema) = (optional(fields.get(DEADLINE), DEADLINE)?, fields.get(schema::FIELD));
+    Ok(Parsed { key, value, deadline_ms, schema: optional(schema, schema::FIELD)? })
+}
+
+/// A field that need not be there.
+fn optional<'l, T: Deserialize<'l>>(field: Option<&&'l RawValue>, name: &str) -> Result<Option<T>, String> {
+    let Some(raw) = field else { return Ok(None) };
+    serde_json::from_str(raw.get()).map_err(|error| format!("field `{name}`: {error}"))
 }
 
 /// The bytes that a string or a base64 object stands for; nothing for other JSON.
@@ -111,20 +121,43 @@ fn bytes(raw: &RawValue) -> Result<Option<Cow<'_, [u8]>>, String> {
     }
 }
 
-/// Writes an entry as a line.
-///
-/// # Errors
-/// Those of `out`.
-pub fn write(entry: Entry<'_>, out: &mut impl Write) -> io::Result<()> {
-    #[derive(Serialize)]
-    struct Line<'e> {
-        key: Bytes<'e>,
-        value: Bytes<'e>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        deadline_ms: Option<u64>,
+/// Writes entries as lines.
+#[derive(Debug)]
+pub struct Writer<W> {
+    out: W,
+    schema: Option<TableSchema>,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins; `schema` is what the values are, where that is known.
+    pub fn begin(out: W, schema: Option<TableSchema>) -> Self {
+        Self { out, schema }
     }
-    let Entry { key, value, attributes, .. } = entry;
-    write_line(&Line { key: Bytes(key), value: Bytes(value), deadline_ms: attributes.deadline_ms }, out)
+
+    /// Writes a line.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn entry(&mut self, entry: Entry<'_>) -> io::Result<()> {
+        #[derive(Serialize)]
+        struct Line<'e> {
+            key: Bytes<'e>,
+            value: Bytes<'e>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            deadline_ms: Option<u64>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            value_schema: Option<String>,
+        }
+        let Entry { key, value, attributes, .. } = entry;
+        let value_schema = self.schema.as_ref().map(|schema| schema::field(schema, attributes));
+        let deadline_ms = attributes.deadline_ms;
+        write_line(&Line { key: Bytes(key), value: Bytes(value), deadline_ms, value_schema }, &mut self.out)
+    }
+
+    /// The stream, with everything written to it.
+    pub fn finish(self) -> W {
+        self.out
+    }
 }
 
 /// Writes any object as a line.

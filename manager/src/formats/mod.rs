@@ -6,8 +6,8 @@
 //! | [`json_lines`] | `.jsonl`, `.ndjson` | an object with a key and a value on a line of its own |
 //! | [`dump`] | `.dump` | bytes, in blocks with checksums; also the kind of the table, its version and its bequest |
 //!
-//! All of them keep the deadlines of entries that expire (the text forms as `deadline_ms`, where there are any); only
-//! dumps keep the schema and the versions of it that values were written with.
+//! All of them keep the deadlines of entries that expire, and the schema and its version that each value was written
+//! with: the text forms in the fields `deadline_ms` and `value_schema`, where there are any. A bequest is in dumps only.
 //!
 //! Readers are functions over [`Read`]: they hand on one item after the other, never hold more than one line or block,
 //! and believe no length before the bytes are there. What breaks off or breaks the format is an error that names the
@@ -17,6 +17,7 @@ pub mod csv;
 pub mod dump;
 mod error;
 pub mod json_lines;
+mod schema;
 #[cfg(test)]
 mod tests;
 
@@ -57,7 +58,7 @@ impl Format {
 pub enum Item<'i> {
     /// What was dumped, before anything of it; the text formats do not say.
     Head(Head),
-    /// What the values are, before the first of them, where their table says it; only dumps carry it.
+    /// What the values are, before the first of them, where their table says it.
     Schema(&'i TableSchema),
     /// One entry.
     Entry(Entry<'i>),
@@ -94,7 +95,7 @@ pub struct Entry<'e> {
     pub key: &'e [u8],
     /// The bytes of the value.
     pub value: &'e [u8],
-    /// What it has beside these: when it expires, and the version of its schema. The latter is lost in the text forms.
+    /// What it has beside these: when it expires, and the version of its schema.
     pub attributes: Attributes,
     /// The line it stands on, from 1, where the format has lines.
     pub line: Option<u64>,
@@ -127,33 +128,29 @@ pub enum Writer<W: Write> {
     /// Comma-separated values.
     Csv(Box<csv::Writer<W>>),
     /// JSON lines.
-    JsonLines(W),
+    JsonLines(json_lines::Writer<W>),
     /// The binary form.
     Dump(dump::Writer<W>),
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins; the text formats say nothing of `head`. `deadlines` is for CSV: whether any entry has one.
+    /// Begins; the text formats say nothing of `head`. `schema` says what the values are, where that is known. `deadlines`
+    /// is for CSV: whether any entry has one.
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn begin(out: W, format: Format, head: Head, deadlines: bool) -> io::Result<Self> {
+    pub fn begin(
+        out: W,
+        format: Format,
+        head: Head,
+        schema: Option<TableSchema>,
+        deadlines: bool,
+    ) -> io::Result<Self> {
         Ok(match format {
-            Format::Csv => Self::Csv(Box::new(csv::Writer::begin(out, deadlines)?)),
-            Format::JsonLines => Self::JsonLines(out),
-            Format::Dump => Self::Dump(dump::Writer::begin(out, head)?),
+            Format::Csv => Self::Csv(Box::new(csv::Writer::begin(out, schema, deadlines)?)),
+            Format::JsonLines => Self::JsonLines(json_lines::Writer::begin(out, schema)),
+            Format::Dump => Self::Dump(dump::Writer::begin(out, head, schema.as_ref())?),
         })
-    }
-
-    /// What the values are, before the first of them; the text formats leave it out.
-    ///
-    /// # Errors
-    /// Those of the stream.
-    pub fn schema(&mut self, schema: &TableSchema) -> io::Result<()> {
-        match self {
-            Self::Csv(_) | Self::JsonLines(_) => Ok(()),
-            Self::Dump(out) => out.schema(schema),
-        }
     }
 
     /// One more entry.
@@ -163,7 +160,7 @@ impl<W: Write> Writer<W> {
     pub fn entry(&mut self, entry: Entry<'_>) -> io::Result<()> {
         match self {
             Self::Csv(out) => out.entry(entry),
-            Self::JsonLines(out) => json_lines::write(entry, out),
+            Self::JsonLines(out) => out.entry(entry),
             Self::Dump(out) => out.entry(entry),
         }
     }
@@ -186,7 +183,7 @@ impl<W: Write> Writer<W> {
     pub fn finish(self) -> io::Result<W> {
         let mut out = match self {
             Self::Csv(out) => out.finish()?,
-            Self::JsonLines(out) => out,
+            Self::JsonLines(out) => out.finish(),
             Self::Dump(out) => out.finish()?,
         };
         out.flush()?;

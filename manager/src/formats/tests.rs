@@ -23,8 +23,7 @@ struct Content {
 
 fn written(format: Format, pairs: &Pairs, bequest: Option<&[u8]>) -> Vec<u8> {
     let deadlines = pairs.iter().any(|(_, _, attributes)| attributes.deadline_ms.is_some());
-    let mut writer = Writer::begin(Vec::new(), format, HEAD, deadlines).unwrap();
-    writer.schema(&schema()).unwrap();
+    let mut writer = Writer::begin(Vec::new(), format, HEAD, Some(schema()), deadlines).unwrap();
     for (key, value, attributes) in pairs {
         writer.entry(Entry { key, value, attributes: *attributes, line: None }).unwrap();
     }
@@ -77,11 +76,15 @@ proptest! {
             let file = written(format, &pairs, bequest.as_deref());
             let (content, outcome) = content(format, &file);
             prop_assert!(outcome.is_ok(), "{format:?}: {outcome:?}");
-            let mut expected = pairs.clone();
-            if format != Format::Dump {
-                expected.iter_mut().for_each(|(_, _, attributes)| attributes.schema_version = None);
-            }
-            prop_assert_eq!(&content.pairs, &expected, "{:?}", format);
+            // In the text forms, the schema's base may be another.
+            let said = content.schema.clone().unwrap_or(schema());
+            prop_assert_eq!(&said.name, &schema().name);
+            let absolute = |pairs: &Pairs, schema: &TableSchema| -> Vec<_> {
+                let of = |attributes: Attributes| (attributes.deadline_ms, schema.version_of(attributes));
+                pairs.iter().map(|(key, value, attributes)| (key.clone(), value.clone(), of(*attributes))).collect()
+            };
+            prop_assert_eq!(absolute(&content.pairs, &said), absolute(&pairs, &schema()), "{:?}", format);
+            prop_assert_eq!(content.schema.is_some(), format == Format::Dump || !pairs.is_empty());
             if format == Format::Dump {
                 prop_assert_eq!(content.head, Some(HEAD));
                 prop_assert_eq!(&content.schema, &Some(schema()));
@@ -194,6 +197,23 @@ fn deadlines_that_are_none_are_refused() {
         let error = outcome.unwrap_err().to_string();
         assert!(error.starts_with(if format == Format::Csv { "it:3:" } else { "it:2:" }), "{error}");
         assert!(error.contains("deadline_ms"), "{error}");
+        assert_eq!(content.pairs.len(), 1);
+    }
+}
+
+#[test]
+fn lines_of_two_schemas_are_refused() {
+    for (format, text) in [
+        (Format::Csv, &b"key,value,value_schema\na,1,price@1\nb,2,\n"[..]),
+        (
+            Format::JsonLines,
+            b"{\"key\":\"a\",\"value\":1,\"value_schema\":\"price@1\"}\n{\"key\":\"b\",\"value\":2}",
+        ),
+    ] {
+        let (content, outcome) = content(format, text);
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.starts_with(if format == Format::Csv { "it:3:" } else { "it:2:" }), "{error}");
+        assert!(error.contains("value_schema"), "{error}");
         assert_eq!(content.pairs.len(), 1);
     }
 }

@@ -177,8 +177,8 @@ fn a_dump_gives_all_that_the_table_had() {
     let head = Head { kind: Kind::Bag, version: 7 };
     let schema = TableSchema { name: "Sale".to_owned(), base_version: 3 };
     let attributes = Attributes { deadline_ms: Some(u64::MAX), schema_version: Some(2) };
-    let mut writer = formats::Writer::begin(Vec::new(), Format::Dump, head, false).unwrap();
-    writer.schema(&schema).unwrap();
+    let mut writer =
+        formats::Writer::begin(Vec::new(), Format::Dump, head, Some(schema.clone()), false).unwrap();
     for value in [b"1", b"2"] {
         writer.entry(Entry { key: b"a", value, attributes, line: None }).unwrap();
     }

@@ -150,18 +150,45 @@ fn a_dump_keeps_the_schema_and_the_version_of_each_value() {
     }
     write::<3>(&house, "old");
     write::<4>(&house, "new");
-    let dumped = heirloom(&house, &["dump", "sales", "-", "--format", "dump"]);
-    // Entries that were there before have version 0.
+    // Entries that were there before have version 0, and so have those of which a file does not say it.
     heirloom_with(&house, &["load", "copy", "-"], b"{\"key\":\"bare\",\"value\":\"\\u0007\"}").text();
-    for table in ["cars", "copy"] {
-        let told = heirloom_with(&house, &["load", table, "-", "--format", "dump"], &dumped.stdout);
-        assert!(told.stderr.contains("2 entries loaded"), "{told:?}");
-        let old = client.reader::<str, Versioned<Price<3>>>(table).expect("it can be read");
-        let new = client.reader::<str, Versioned<Price<4>>>(table).expect("it can be read");
-        assert_eq!(old.get("old").expect("it is of this version").map(|price| price.0.0), Some(3));
-        assert_eq!(new.get("new").expect("it is of this version").map(|price| price.0.0), Some(4));
-        assert!(old.get("new").is_err() && new.get("old").is_err(), "never a wrong value");
-        assert_eq!(new.get("bare").is_err(), table == "copy");
+    for format in ["csv", "jsonl", "dump"] {
+        let dumped = heirloom(&house, &["dump", "sales", "-", "--format", format]);
+        for table in ["cars", "copy"] {
+            let told = heirloom_with(&house, &["load", table, "-", "--format", format], &dumped.stdout);
+            assert!(told.stderr.contains("2 entries loaded"), "{told:?}");
+            let old = client.reader::<str, Versioned<Price<3>>>(table).expect("it can be read");
+            let new = client.reader::<str, Versioned<Price<4>>>(table).expect("it can be read");
+            assert_eq!(old.get("old").expect("it is of this version").map(|price| price.0.0), Some(3));
+            assert_eq!(new.get("new").expect("it is of this version").map(|price| price.0.0), Some(4));
+            assert!(old.get("new").is_err() && new.get("old").is_err(), "never a wrong value");
+            assert_eq!(new.get("bare").is_err(), table == "copy");
+            let none = b"{\"key\":\"old\",\"value\":\"\\u0007\"}";
+            heirloom_with(&house, &["load", table, "-"], none).text();
+            assert!(old.get("old").is_err() && new.get("old").is_err(), "never a wrong value");
+        }
+    }
+}
+
+#[test]
+fn hundreds_of_entries_are_one_commit_and_what_is_loaded_of_a_bad_file_is_said_exactly() {
+    let house = house();
+    let lines = |keys: std::ops::Range<u32>| -> String {
+        keys.map(|key| format!("{{\"key\":\"{key}\",\"value\":\"1\"}}\n")).collect()
+    };
+    let told = heirloom_with(&house, &["load", "cars", "-", "--json"], lines(0..2000).as_bytes());
+    let loaded: serde_json::Value = serde_json::from_str(told.text()).expect("it is JSON");
+    assert_eq!(loaded["entries"], 2000);
+    // The index grows in commits of its own.
+    assert!(loaded["version"].as_u64().is_some_and(|version| version < 1000), "{loaded}");
+    // From a pipe, what is before the bad line is in the table, wherever a commit would have ended.
+    for count in [1, 511, 512, 513, 1300] {
+        let text = lines(0..count) + "nonsense\n" + &lines(count..count + 10);
+        let told = heirloom_with(&house, &["load", "copy", "-", "--replace"], text.as_bytes());
+        let said = told.complaint(1);
+        assert!(said.contains(&format!("standard input:{}: ", count + 1)), "{said}");
+        assert!(said.contains(&format!("the {count} entries before that are in table `copy`")), "{said}");
+        assert_eq!(entries(&house.client(), "copy").len(), count as usize);
     }
 }
 
