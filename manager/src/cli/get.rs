@@ -1,6 +1,7 @@
 //! `heirloom get TABLE KEY`: one value.
 
-use super::keys::KeyForm;
+use super::keys::{KeyForm, Shown};
+use super::values::ValueForm;
 use super::{Outcome, connect};
 use crate::formats::json_lines::{Bytes, write_line};
 use serde_json::json;
@@ -25,6 +26,9 @@ pub(super) struct Args {
     #[command(flatten)]
     form: KeyForm,
 
+    #[command(flatten)]
+    value_form: ValueForm,
+
     /// Print one JSON object, {"key": .., "value": ..}
     #[arg(long)]
     json: bool,
@@ -36,7 +40,7 @@ pub(super) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  heirloom get words fox
+  heirloom get words fox --value-u64
   heirloom get sales --key-u64 4711 --json
   heirloom get images logo --raw > logo.png";
 
@@ -53,8 +57,9 @@ pub(super) fn run(args: &Args, socket: Option<PathBuf>) -> Outcome {
     }
     let mut out = stdout().lock();
     for value in &values {
-        let shown = Bytes(value);
-        match shown.as_text() {
+        let (shown, bytes) = (args.value_form.show(value), Bytes(value));
+        let text = if matches!(shown, Shown::Bytes(_)) { bytes.as_text() } else { None };
+        match text {
             _ if args.raw => out.write_all(value)?,
             _ if args.json => write_line(&json!({ "key": args.form.show(&key), "value": shown }), &mut out)?,
             Some(text) => writeln!(out, "{text}")?,

@@ -68,7 +68,7 @@ fn decoded<N: DeserializeOwned>(key: &[u8]) -> Option<N> {
     key::decode(key).ok()
 }
 
-/// A key, to be shown.
+/// A key or a value, to be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown<'k> {
     Bytes(&'k [u8]),

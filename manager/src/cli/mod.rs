@@ -39,6 +39,7 @@ mod progress;
 mod run;
 mod scan;
 mod status;
+mod values;
 mod verify;
 mod watch;
 

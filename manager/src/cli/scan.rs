@@ -2,8 +2,9 @@
 
 use super::keys::{KeyForm, Shown};
 use super::output::Usage;
+use super::values::ValueForm;
 use super::{Outcome, connect};
-use crate::formats::json_lines::{Bytes, write_line};
+use crate::formats::json_lines::write_line;
 use heirloom_protocol::table::after_prefix;
 use heirloom_worker::{Attributes, Order};
 use serde::Serialize;
@@ -49,18 +50,21 @@ pub(super) struct Args {
 
     #[command(flatten)]
     form: KeyForm,
+
+    #[command(flatten)]
+    value_form: ValueForm,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  heirloom scan words --limit 10
+  heirloom scan words --limit 10 --value-u64
   heirloom scan words --prefix in | jq -r .key
   heirloom scan sales --key-u64 --from 2000 --to 3000 --reverse";
 
 #[derive(Serialize)]
 struct Line<'l> {
     key: Shown<'l>,
-    value: Bytes<'l>,
+    value: Shown<'l>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deadline_ms: Option<u64>,
 }
@@ -71,8 +75,8 @@ pub(super) fn run(args: &Args, socket: Option<PathBuf>) -> Outcome {
     let mut out = BufWriter::new(stdout().lock());
     let (mut left, mut written) = (args.limit.unwrap_or(u64::MAX), Ok(()));
     let mut each = |key: &[u8], value: &[u8], attributes: Attributes| {
-        let line =
-            Line { key: args.form.show(key), value: Bytes(value), deadline_ms: attributes.deadline_ms };
+        let (key, value) = (args.form.show(key), args.value_form.show(value));
+        let line = Line { key, value, deadline_ms: attributes.deadline_ms };
         if left == 0 {
             return false;
         }

@@ -2,6 +2,7 @@
 
 mod handing_on;
 mod kinds;
+mod limiting;
 mod loading;
 mod reading;
 mod watching;

@@ -83,6 +83,23 @@ fn len_and_scan() {
 }
 
 #[test]
+fn numbers_are_shown_as_numbers_where_that_is_asked_for() {
+    let house = House::start(|folder| {
+        let lines =
+            "{\"key\":\"fox\",\"value\":{\"base64\":\"ggI=\"}}\n{\"key\":\"text\",\"value\":\"dog\"}\n";
+        fs::write(folder.join("words.jsonl"), lines).expect("the folder can be written to");
+        table("words", "ordered_set", "hydrate = { file = \"words.jsonl\" }")
+    });
+    drop(house.client());
+    assert_eq!(heirloom(&house, &["get", "words", "fox"]).text(), "{\"base64\":\"ggI=\"}\n");
+    assert_eq!(heirloom(&house, &["get", "words", "fox", "--value-u64"]).text(), "258\n");
+    let as_json = heirloom(&house, &["get", "words", "fox", "--value-i64", "--json"]);
+    assert_eq!(as_json.text(), "{\"key\":\"fox\",\"value\":129}\n");
+    let scanned = heirloom(&house, &["scan", "words", "--value-u64"]);
+    assert_eq!(scanned.text(), "{\"key\":\"fox\",\"value\":258}\n{\"key\":\"text\",\"value\":\"dog\"}\n");
+}
+
+#[test]
 fn a_reader_of_the_output_may_go_away() {
     let house = House::start(|folder| {
         let mut text = "key,value\n".to_owned();

@@ -6,9 +6,9 @@ use heirloom_worker::{Owned, Worker};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-fn house() -> (House, Worker, Owned<str, str>) {
+fn house(kind: &str) -> (House, Worker, Owned<str, str>) {
     let house = House::start(|_| {
-        table("sales", "set", "find_me = { name = \"shop\" }")
+        table("sales", kind, "find_me = { name = \"shop\" }")
             + "[[worker]]\nname = \"shop\"\nexternal = true\n"
     });
     drop(house.client());
@@ -39,7 +39,7 @@ fn next(lines: &mut impl BufRead) -> serde_json::Value {
 
 #[test]
 fn changes_follow_what_was_there() {
-    let (house, _worker, sales) = house();
+    let (house, _worker, sales) = house("set");
     sales.write(|table| table.insert("a", "before")).expect("it is ours");
     let (mut command, mut lines) = watch(&house, &["--all", "--limit", "4"]);
     assert_eq!(next(&mut lines), serde_json::json!({ "key": "a", "value": "before" }));
@@ -70,8 +70,34 @@ fn changes_follow_what_was_there() {
 }
 
 #[test]
+fn in_a_bag_a_changed_key_comes_with_all_of_its_values() {
+    let (house, _worker, sales) = house("duplicate_bag");
+    let insert = |value: &'static str| sales.write(|table| table.insert("bids", value)).expect("it is ours");
+    insert("310");
+    let (mut command, mut lines) = watch(&house, &["--all", "--limit", "8"]);
+    assert_eq!(next(&mut lines), serde_json::json!({ "key": "bids", "value": "310" }));
+    next(&mut lines);
+    // First without a value, and then each that it has, in their order: whoever follows replaces what it knew.
+    let mut values = |count: usize| -> Vec<_> {
+        let told: Vec<_> = (0..count).map(|_| next(&mut lines)).collect();
+        assert!(
+            told.iter().all(|line| line["key"] == "bids" && line["version"] == told[0]["version"]),
+            "{told:?}"
+        );
+        told.into_iter().map(|line| line["value"].clone()).collect()
+    };
+    insert("295");
+    assert_eq!(values(3), [serde_json::Value::Null, "310".into(), "295".into()]);
+    insert("310");
+    assert_eq!(values(4), [serde_json::Value::Null, "310".into(), "295".into(), "310".into()]);
+    sales.write(|table| table.remove("bids")).expect("it is ours");
+    assert_eq!(values(1), [serde_json::Value::Null]);
+    assert!(command.wait().expect("it is our child").success(), "it has printed what was asked for");
+}
+
+#[test]
 fn a_watch_ends_when_nobody_reads_it() {
-    let (house, _worker, sales) = house();
+    let (house, _worker, sales) = house("set");
     sales.write(|table| table.insert("a", "1")).expect("it is ours");
     let (mut command, mut lines) = watch(&house, &["--all"]);
     next(&mut lines);
