@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use super::scene::{Owner, Reader, Scene, options};
+use crate::table::index::Found;
 use crate::table::layout::ROOT;
 
 pub(super) const KEY: &[u8] = b"key";
@@ -33,7 +34,6 @@ fn a_get_beside_overwrites_of_its_key() {
     let scene = Scene::new(options(), |owner| overwrite(owner, 0..2), |owner| overwrite(owner, 2..4));
     scene.play(
         "get beside overwrites",
-        0,
         |owner| overwrite(owner, 2..4),
         |reader| {
             let (first, second) = (get(reader), get(reader));
@@ -49,7 +49,6 @@ fn a_get_beside_the_reuse_of_what_it_reads() {
     assert_reuses(&scene, KEY);
     scene.play(
         "get beside reuse",
-        0,
         |owner| overwrite(owner, 20..23),
         |reader| {
             assert!((19..23).contains(&get(reader)));
@@ -64,7 +63,7 @@ fn a_bequest_beside_the_reuse_of_what_is_read() {
     };
     let act = move |owner: &mut Owner| bequeath(owner, 20..23);
     let scene = Scene::new(options(), move |owner| bequeath(owner, 0..20), act);
-    scene.play("bequest beside reuse", 0, act, |reader| {
+    scene.play("bequest beside reuse", act, |reader| {
         let found = reader.bequest().unwrap().expect("it is there throughout");
         assert!((19..23).contains(&write_of(&found)));
     });
@@ -84,7 +83,7 @@ fn a_get_beside_the_reclaim_of_its_key() {
     };
     let scene = Scene::new(options(), prepare, act);
     assert_reuses(&scene, KEY);
-    scene.play("get beside reclaim", 1, act, |reader| {
+    scene.play("get beside reclaim", act, |reader| {
         let first = reader.get(KEY).unwrap();
         let second = reader.get(KEY).unwrap();
         for found in [&first, &second].into_iter().flatten() {
@@ -94,14 +93,16 @@ fn a_get_beside_the_reclaim_of_its_key() {
     });
 }
 
+pub(super) fn find(reader: &Reader, key: &[u8]) -> Found {
+    let (layout, region) = (reader.layout(), reader.region());
+    let found = layout.find(region, region, layout.root(region).unwrap(), layout.hash(key), key);
+    found.unwrap().expect("the key is there")
+}
+
 /// The scene stores over the entry that a key has at first.
 pub(super) fn assert_reuses(scene: &Scene, key: &[u8]) {
     let key = key.to_vec();
-    let at = scene.ask(move |reader| {
-        let (layout, region) = (reader.layout(), reader.region());
-        let found = layout.find(region, region, layout.root(region).unwrap(), layout.hash(&key), &key);
-        found.unwrap().expect("the key is there").block
-    });
+    let at = scene.ask(move |reader| find(reader, &key).block);
     assert!(scene.stores().iter().any(|store| store.word == at), "the first entry is not overwritten");
 }
 
@@ -109,7 +110,7 @@ const CROWD: usize = 12;
 const FULL: u64 = 22;
 
 /// Keys of which a dozen crowd in bucket 0, which so has an overflow bucket; one more, and it splits.
-fn crowd(reader: &Reader) -> Vec<Vec<u8>> {
+pub(super) fn crowd(reader: &Reader) -> Vec<Vec<u8>> {
     let all = (0_u32..).map(|number| number.to_le_bytes().to_vec());
     let crowded = |key: &Vec<u8>| reader.layout().hash(key) & 3 == 0;
     let mut keys: Vec<Vec<u8>> = all.clone().filter(crowded).take(CROWD).collect();
@@ -117,27 +118,27 @@ fn crowd(reader: &Reader) -> Vec<Vec<u8>> {
     keys
 }
 
-fn fill(owner: &mut Owner) {
+pub(super) fn fill(owner: &mut Owner) {
     for (number, key) in crowd(owner.reader()).iter().enumerate() {
         owner.insert(key, &value(number as u64)).unwrap();
     }
 }
 
-fn split(owner: &mut Owner) {
+pub(super) fn split(owner: &mut Owner) {
     let root = owner.root().unwrap();
     owner.insert(b"one more", &value(FULL)).unwrap();
     assert_eq!(owner.root().unwrap(), root.grown());
 }
 
 /// Commits that change no key, until the owner has nothing left to tidy up.
-fn keep_house(owner: &mut Owner, commits: usize) {
+pub(super) fn keep_house(owner: &mut Owner, commits: usize) {
     (0..commits).for_each(|_| owner.bequeath(b"").unwrap());
 }
 
 /// As few keys as five buckets may have, all in the first bucket and in the one that it was split into.
 const FEW: usize = 10;
 
-fn thin_out(owner: &mut Owner) {
+pub(super) fn thin_out(owner: &mut Owner) {
     fill(owner);
     split(owner);
     let keys = crowd(owner.reader());
@@ -148,7 +149,7 @@ fn thin_out(owner: &mut Owner) {
     assert_eq!((owner.root().unwrap().buckets, owner.counts().slots), (5, FEW as u32));
 }
 
-fn merge(owner: &mut Owner) {
+pub(super) fn merge(owner: &mut Owner) {
     let root = owner.root().unwrap();
     let key = crowd(owner.reader()).swap_remove(FEW - 1);
     owner.remove(&key).unwrap();
@@ -162,12 +163,12 @@ fn beside(what: &str, prepare: fn(&mut Owner), act: fn(&mut Owner), there: usize
     assert_eq!(scene.stores().iter().filter(|store| moves(store)).count(), 1, "one {what}");
     let keys = scene.ask(crowd);
     for (number, key) in keys.into_iter().enumerate().take(there) {
-        scene.clone().play(&format!("get beside {what}"), 0, act, move |reader| {
+        scene.clone().play(&format!("get beside {what}"), act, move |reader| {
             let found = reader.get(&key).unwrap().expect("it is there throughout");
             assert_eq!(write_of(&found), number as u64);
         });
     }
-    scene.play(&format!("scan beside {what}"), 1, act, move |reader| {
+    scene.play(&format!("scan beside {what}"), act, move |reader| {
         let mut met = HashSet::new();
         let each = &mut |_: &[u8], value: &[u8]| {
             assert!(met.insert(write_of(value)), "a scan meets a key twice");

@@ -1,10 +1,65 @@
-//! A snapshot that is taken and read beside an owner that reuses memory: the handshake of R11, and what it is for.
+//! A snapshot that is taken and read beside an owner that reuses memory: the handshake of R11, by itself, and what it is for.
+//!
+//! Here both sides store and load, so who runs when matters, and loom needs preemptions: each side is interrupted as often as
+//! the number says, at any of its loads, stores and fences. A missing fence needs none: a load may take an old store.
 
 use std::sync::{Arc, Mutex};
 
 use super::gets::{KEY, value, write_of};
-use super::scene::{Owner, Scene, explore, options, own};
-use crate::table::{PinError, TableReader, pin, unpin};
+use super::scene::{Owner, Scene, Words, explore, options, own};
+use crate::region::Region;
+use crate::table::layout::{APPLIED, HORIZON};
+use crate::table::pin::KnownPins;
+use crate::table::versions::AsOf;
+use crate::table::{Pin, PinError, TableReader, pin, unpin};
+
+/// The owner's half, for some commits that change nothing: what it knows after each.
+fn move_horizon(words: &Words, commits: u64) -> Vec<(u64, KnownPins)> {
+    let mut last = words.load(HORIZON);
+    let mut known: Vec<(u64, KnownPins)> = vec![(last, KnownPins::default())];
+    for _ in 0..commits {
+        words.store(APPLIED, last + 1);
+        let before = known.last().map(|(_, pins)| pins);
+        let pins = KnownPins::after_horizon(words, last + 1, last, before).expect("it knows its pins");
+        last += 1;
+        known.push((last, pins));
+    }
+    known
+}
+
+/// A pin that holds is known wherever the horizon is beyond it.
+#[test]
+fn the_two_halves_of_the_handshake() {
+    let rehearse = |owner: &mut Owner| {
+        let words = owner.reader().region();
+        move_horizon(words, 1);
+        unpin(words, pin(words).unwrap());
+    };
+    let prepare = |owner: &mut Owner| {
+        overwrite(owner, 3);
+        owner.move_horizon();
+    };
+    let scene = Scene::new(options(), prepare, rehearse);
+    explore("handshake", 4, move || {
+        let words = scene.words();
+        let owners = words.clone();
+        let known = Arc::new(Mutex::new(Vec::new()));
+        let result = known.clone();
+        let owning = loom::thread::spawn(move || *result.lock().unwrap() = move_horizon(&owners, 3));
+        let held = pin(&words);
+        owning.join().unwrap();
+        match held {
+            Ok(pin) => assert_known(pin, &known.lock().unwrap()),
+            Err(error) => assert_eq!(error, PinError::Overtaken),
+        }
+    });
+}
+
+fn assert_known(pin: Pin, known: &[(u64, KnownPins)]) {
+    for (horizon, pins) in known.iter().filter(|(horizon, _)| *horizon > pin.version()) {
+        assert_eq!(pins.newest_below(*horizon), Some(pin), "the owner at {horizon} does not know {pin:?}");
+    }
+}
 
 /// Overwrites the key; the value says by which version. Says these versions.
 fn overwrite(owner: &mut Owner, writes: usize) -> Vec<u64> {
@@ -17,36 +72,42 @@ fn overwrite(owner: &mut Owner, writes: usize) -> Vec<u64> {
     (0..writes).map(one).collect()
 }
 
-/// With and without a pin, for so long that every block that the model may take has been taken.
+/// With and without a pin, by owners that find it and one that meets it, for so long that every block that the model may
+/// take has been taken.
 fn rehearse(owner: &mut Owner) {
     for _ in 0..6 {
         let words = owner.reader().region().clone();
         let held = pin(&words).unwrap();
-        overwrite(owner, 5);
+        overwrite(owner, 2);
+        overwrite(&mut own(&words), 3);
         unpin(&words, held);
-        overwrite(owner, 5);
+        *owner = own(&words);
+        overwrite(owner, 3);
     }
 }
+
+/// As few writes as reuse what a pin from before them wants.
+const WRITES: usize = 2;
 
 #[test]
 fn a_snapshot_beside_the_reuse_of_what_it_reads() {
     let scene = Scene::new(options(), |owner| drop(overwrite(owner, 20)), rehearse);
-    explore("snapshot beside reuse", 1, move || {
+    explore("snapshot beside reuse", 2, move || {
         let words = scene.words();
         let written = Arc::new(Mutex::new(Vec::new()));
-        let (mut owner, versions) = (own(&words), written.clone());
-        versions.lock().unwrap().push(owner.version());
+        let (owners, versions) = (words.clone(), written.clone());
+        versions.lock().unwrap().push(scene.word(APPLIED));
         let owning = loom::thread::spawn(move || {
-            let overwritten = overwrite(&mut owner, 4);
+            let overwritten = overwrite(&mut own(&owners), WRITES);
             versions.lock().unwrap().extend(overwritten);
         });
-        let reader = TableReader::open(words.clone()).unwrap();
         let seen = match pin(&words) {
             Ok(pin) => {
-                let snapshot = reader.snapshot(pin);
-                let found =
-                    [(); 2].map(|()| write_of(&snapshot.get(KEY).unwrap().expect("it is there throughout")));
-                Some((pin.version(), found))
+                let reader = TableReader::open(words).unwrap();
+                let mut found = Vec::new();
+                let there = reader.read_as_of(AsOf::Version(pin), KEY, &mut found).unwrap();
+                assert!(there.is_some(), "it is there throughout");
+                Some((pin.version(), write_of(&found)))
             }
             Err(error) => {
                 assert_eq!(error, PinError::Overtaken);
@@ -57,7 +118,7 @@ fn a_snapshot_beside_the_reuse_of_what_it_reads() {
         if let Some((version, found)) = seen {
             let written = written.lock().unwrap();
             let newest = written.iter().rfind(|written| **written <= version);
-            assert_eq!(found.map(Some), [newest.copied(); 2], "at version {version}, of {written:?}");
+            assert_eq!(Some(&found), newest, "at version {version}, of {written:?}");
         }
     });
 }

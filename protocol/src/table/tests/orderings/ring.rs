@@ -1,6 +1,6 @@
 //! Whoever follows the changes, beside an owner that overwrites the oldest of them.
 
-use super::scene::{Owner, Scene, options};
+use super::scene::{Owner, Reader, Scene, options};
 use crate::region::Region;
 use crate::table::layout::{FOLLOWED, RING_LOST, RING_LOW, RING_TAIL};
 use crate::table::{Changes, FollowError};
@@ -32,11 +32,11 @@ fn expected(seen: u64, until: u64) -> Vec<Vec<u8>> {
 }
 
 /// The first needs the place of the oldest records, and gives it up.
-fn act(owner: &mut Owner) {
+pub(super) fn act(owner: &mut Owner) {
     write(owner, 2);
 }
 
-fn scene() -> Scene {
+pub(super) fn scene() -> Scene {
     let prepare = |owner: &mut Owner| {
         owner.reader().region().store(FOLLOWED, 1);
         let region = owner.reader().region().clone();
@@ -56,14 +56,17 @@ fn whoever_follows_beside_the_overwriting_of_what_it_reads() {
     let scene = scene();
     // The oldest that the ring had at first.
     let seen = scene.word(RING_LOST);
-    scene.play("changes beside the ring's end", 1, act, move |reader| {
-        let mut changes = Changes::default();
-        match reader.changes(reader.follow_from(seen), u64::MAX, &mut changes) {
-            Ok(cursor) => {
-                let told: Vec<_> = changes.keys().map(<[u8]>::to_vec).collect();
-                assert_eq!(told, expected(seen, cursor.version()), "changes after {seen}");
-            }
-            Err(error) => assert_eq!(error, FollowError::Overtaken { seen }),
+    scene.play("changes beside the ring's end", act, move |reader| follow(reader, seen));
+}
+
+/// Either what changed after that version, or that it is not there any more.
+pub(super) fn follow(reader: &Reader, seen: u64) {
+    let mut changes = Changes::default();
+    match reader.changes(reader.follow_from(seen), u64::MAX, &mut changes) {
+        Ok(cursor) => {
+            let told: Vec<_> = changes.keys().map(<[u8]>::to_vec).collect();
+            assert_eq!(told, expected(seen, cursor.version()), "changes after {seen}");
         }
-    });
+        Err(error) => assert_eq!(error, FollowError::Overtaken { seen }),
+    }
 }

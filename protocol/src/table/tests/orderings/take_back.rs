@@ -3,11 +3,20 @@
 
 use super::gets::{KEY, assert_reuses, get, overwrite};
 use super::scene::{Owner, Scene, options, own};
-use crate::region::Region;
+use crate::region::{Region, Store};
 use crate::table::layout::COMMITTED;
 use crate::table::recover;
 
 const PREPARED: u64 = 20;
+
+/// An owner that dies after these stores, and its recovery.
+pub(super) fn die_and_recover(stores: Vec<Store>) -> impl Fn(&Owner) + Clone + Send + Sync + 'static {
+    move |owner| {
+        let words = owner.reader().region();
+        stores.iter().for_each(|store| words.store(store.word, store.new));
+        recover(words).unwrap();
+    }
+}
 
 #[test]
 fn a_get_beside_a_death_at_each_store_a_recovery_and_an_heir() {
@@ -15,17 +24,16 @@ fn a_get_beside_a_death_at_each_store_a_recovery_and_an_heir() {
     let whole = Scene::new(options(), |owner| overwrite(owner, 0..PREPARED), die);
     let committed = whole.stores().iter().position(|store| store.word == COMMITTED).expect("a commit");
     for cut in committed - 1..=whole.stores().len() {
-        let stores = whole.stores()[..cut].to_vec();
+        let died = die_and_recover(whole.stores()[..cut].to_vec());
         let take_back = move |owner: &mut Owner| {
+            died(owner);
             let words = owner.reader().region().clone();
-            stores.iter().for_each(|store| words.store(store.word, store.new));
-            recover(&words).unwrap();
             let last = own(&words).reader().version();
-            overwrite(&mut own(&words), last..last + 4);
+            overwrite(&mut own(&words), last..last + 3);
         };
         let scene = Scene::new(options(), |owner| overwrite(owner, 0..PREPARED), take_back.clone());
         assert_reuses(&scene, KEY);
-        scene.play(&format!("get beside a death at store {cut} and an heir"), 1, take_back, |reader| {
+        scene.play(&format!("get beside a death at store {cut} and an heir"), take_back, |reader| {
             assert!(PREPARED - 1 <= get(reader));
         });
     }
