@@ -22,7 +22,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol; the first message of each side carries it.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// No message is longer. The kernel's own limit for a packet is 212,960 bytes (rule H18).
 pub const MAX_MESSAGE_BYTES: usize = 128 * 1024;
@@ -53,6 +53,17 @@ pub enum Request {
     Register {
         /// The worker's name; several processes may share it.
         name: String,
+        /// Tells apart the clients of one process, each of which may be a worker: chosen by the client, and the same when
+        /// it comes back with a new connection.
+        client: u64,
+    },
+    /// The worker owns that table still, since before this connection. Said before [`Request::Ready`], which says that it
+    /// owns nothing else. Answered by [`Event::Fenced`] where it does not.
+    Holds {
+        /// The table's id.
+        table: String,
+        /// The epoch of its ownership.
+        epoch: u64,
     },
     /// The worker has an heir for that table. May be said before and after [`Request::Ready`].
     Heir {
@@ -345,6 +356,8 @@ pub enum TransferReason {
         /// Its process id.
         pid: u32,
     },
+    /// The manager died, and its successor found no owner.
+    ManagerDied,
 }
 
 /// Everything that `heirloom status` shows.
@@ -354,6 +367,8 @@ pub struct Status {
     pub manager_pid: u32,
     /// How long it has been running, in milliseconds.
     pub uptime_ms: u64,
+    /// How long it took from its start until every table was there, in microseconds; none before that.
+    pub ready_us: Option<u64>,
     /// All tables, in the order of the configuration.
     pub tables: Vec<TableStatus>,
     /// The registered workers.
@@ -381,6 +396,8 @@ pub struct TableStatus {
     pub nearly_full: bool,
     /// `protected` or `private`.
     pub access: String,
+    /// Whether it has outlived an earlier manager.
+    pub adopted: bool,
     /// The last commit.
     pub version: u64,
     /// The last ownership.

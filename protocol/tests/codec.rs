@@ -25,7 +25,8 @@ fn request() -> impl Strategy<Value = Request> {
     let table = ".{0,128}";
     prop_oneof![
         any::<u16>().prop_map(|version| Request::Hello { version }),
-        table.prop_map(|name| Request::Register { name }),
+        (table, any::<u64>()).prop_map(|(name, client)| Request::Register { name, client }),
+        (table, any::<u64>()).prop_map(|(table, epoch)| Request::Holds { table, epoch }),
         table.prop_map(|table| Request::Heir { table }),
         Just(Request::Ready),
         (table, any::<u64>()).prop_map(|(table, epoch)| Request::Accept { table, epoch }),

@@ -4,6 +4,7 @@
 //! - [`Actor`]: a process of the test, which says lines.
 //! - [`Candidate`]: a worker of one's own choice of misbehaviour, started by the test.
 //! - [`builds`]: a program in two builds whose value types differ, as owner and as reader.
+//! - [`victims`]: owners and readers of such a house, to be killed whenever a test likes.
 //! - [`ledger`]: a table whose whole content one number tells.
 //! - [`garbage`]: bytes that nobody wrote, for everything that reads.
 //! - [`eventually`]: waiting for something to happen, instead of sleeping for some time.
@@ -15,6 +16,7 @@
 //! | `cargo test -p heirloom-protocol --lib table::` | every store is a place to die at, every load one to stand still at | `HEIRLOOM_EFFORT=50` |
 //! | `.ci/loom` | every order of loads and stores of some threads, for any processor | `HEIRLOOM_PREEMPTIONS=4` |
 //! | `cargo test -p heirloom-tests --test kills` | real processes, really killed, lose nothing that returned | `HEIRLOOM_KILL_ROUNDS=5000` |
+//! | `cargo test -p heirloom-tests --test manager_death` | the manager is killed as well, alone and with the owner | `HEIRLOOM_KILL_ROUNDS=1000` |
 //! | `.ci/fuzz` | garbage of any kind ends in an answer or an error | `.ci/fuzz 3600` |
 //! | `.ci/asan`, `.ci/valgrind` | no byte outside is touched | `.ci/asan --everything` |
 //! | `.ci/faults` | each of these fails where it must: faults are planted, one at a time | `.ci/faults --all` |
@@ -30,6 +32,7 @@ pub mod garbage;
 mod house;
 pub mod ledger;
 mod patience;
+pub mod victims;
 
 pub use actor::Actor;
 pub use candidate::{Candidate, Misbehaviour};

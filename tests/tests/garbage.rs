@@ -52,11 +52,11 @@ fn nothing_that_is_sent_disturbs_anybody_else() {
     assert_eq!(owner.next_words()[0], "owns");
 
     let table = || "ledger".to_owned();
-    let register = Request::Register { name: "clerk".into() };
+    let register = Request::Register { name: "clerk".into(), client: 0 };
     for (requests, expected) in [
         (vec![Request::Hello { version: 999 }], Refusal::Version),
         (vec![Request::Status { request: 1 }], Refusal::Malformed),
-        (vec![HELLO, Request::Register { name: "nobody".into() }], Refusal::UnknownWorker),
+        (vec![HELLO, Request::Register { name: "nobody".into(), client: 0 }], Refusal::UnknownWorker),
         (vec![HELLO, register.clone(), Request::Heir { table: "nothing".into() }], Refusal::UnknownTable),
         (vec![HELLO, Request::Open { request: 1, table: "nothing".into() }], Refusal::UnknownTable),
         (vec![HELLO, Request::Children { children: Vec::new() }], Refusal::NotPermitted),

@@ -4,57 +4,19 @@
 //!
 //! `HEIRLOOM_KILL_ROUNDS=5000 cargo test -p heirloom-tests --test kills` is the long version.
 
-use heirloom_tests::ledger::Returned;
-use heirloom_tests::{Actor, House, eventually, one_table, program};
+use heirloom_tests::eventually;
+use heirloom_tests::victims::{READERS, Stage, Victim};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::path::PathBuf;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
-
-/// Each of them is there always; now and then one is killed too, and another begins.
-const READERS: [&str; 4] = ["get", "scan", "snap", "watch"];
-
-struct Stage {
-    house: House,
-    record: PathBuf,
-}
-
-/// A process of the test. Dropped, it is killed.
-struct Victim {
-    role: &'static str,
-    actor: Actor,
-}
-
-impl Stage {
-    fn start(&self, role: &'static str) -> Victim {
-        let mut command = Command::new(program("victim"));
-        command.args([role, "ledger"]).arg(&self.record).env("HEIRLOOM_SOCKET", self.house.socket());
-        Victim { role, actor: Actor::start(&mut command) }
-    }
-}
-
-impl Victim {
-    fn next_line(&self) -> String {
-        self.actor.next_line().unwrap_or_else(|| panic!("a process that was to {} has ended", self.role))
-    }
-
-    /// Kills it; it must have been there until now.
-    fn kill(mut self) {
-        assert_eq!(self.actor.ended(), None, "a process that was to {} has ended by itself", self.role);
-    }
-}
 
 #[test]
 fn whoever_is_killed_whenever_nothing_that_returned_is_lost() {
     let rounds = std::env::var("HEIRLOOM_KILL_ROUNDS")
         .map_or(60, |rounds| rounds.parse().expect("HEIRLOOM_KILL_ROUNDS is a number"));
-    let house = House::start(|_| one_table("ledger", "victim"));
-    let record = house.folder().join("returned");
-    let returned = Returned::open(&record).expect("the folder can be written to");
-    let stage = Stage { house, record };
-    let _client = stage.house.client();
+    let stage = Stage::open();
+    let returned = stage.returned();
 
     let mut random = StdRng::seed_from_u64(17);
     let mut owner = stage.start("own");
@@ -70,7 +32,7 @@ fn whoever_is_killed_whenever_nothing_that_returned_is_lost() {
         owner = std::mem::replace(&mut heir, stage.start("own"));
         if round % 5 == 4 {
             let reader = &mut readers[random.random_range(0..READERS.len())];
-            let role = reader.role;
+            let role = reader.role();
             std::mem::replace(reader, stage.start(role)).kill();
         }
     }

@@ -142,7 +142,7 @@ pub enum ReadError {
         /// The table's id.
         table: String,
     },
-    /// The snapshot has grown older than the table allows, or the manager has died: take another.
+    /// The snapshot has grown older than the table allows, or the connection to the manager was lost: take another.
     #[error("the snapshot of table `{table}` has expired: take another")]
     SnapshotExpired {
         /// The table's id.

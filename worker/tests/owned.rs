@@ -95,9 +95,7 @@ fn a_service_leaves_the_table_of_a_manager_that_died() {
     let old = std::mem::replace(&mut manager.segment, segment(2));
     manager.epoch = 0;
     drop(line);
-    let line = manager.register("web");
-    line.expect(Request::Heir { table: TABLE.into() });
-    line.expect(Request::Ready);
+    let line = manager.owner_again("web", 1);
     manager.open(&line);
     manager.hand_over(&line);
     support::until("the service owns the new table", || {

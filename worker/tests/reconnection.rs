@@ -81,6 +81,33 @@ fn an_acceptance_under_way_fails_and_the_next_offer_is_a_good_one() {
     accepting.join().unwrap().unwrap();
 }
 
+/// A manager that died, and whose successor has its tables, hears who owns them, and as which client.
+#[test]
+fn an_owner_that_comes_back_says_what_it_holds_and_goes_on() {
+    let mut manager = Manager::start();
+    let (_worker, told, line, mut sales) = owner(&mut manager);
+    let mut clients = Vec::new();
+    let mut line = Some(line);
+    for sold in 1..=3 {
+        drop(line.take());
+        sales.insert("Zonda", &sold).unwrap();
+        let back = manager.accept();
+        back.welcome();
+        clients.push(back.expect_registration("tracker"));
+        back.say(Event::Registered);
+        back.expect(Request::Holds { table: TABLE.into(), epoch: 1 });
+        back.expect(Request::Heir { table: TABLE.into() });
+        back.expect(Request::Ready);
+        line = Some(back);
+    }
+    assert!(clients.iter().all(|client| *client == clients[0]), "{clients:?}");
+    assert!(told.is_empty() && !sales.is_recalled());
+    let line = line.unwrap();
+    line.say(Event::Fenced { table: TABLE.into(), epoch: 1, reason: "it was given to another".into() });
+    assert!(matches!(told.recv_timeout(PATIENCE).unwrap(), Told::Fenced(fenced) if fenced.epoch == 1));
+    assert!(sales.is_recalled());
+}
+
 /// A manager that died and had to create the table anew counts epochs from the beginning.
 #[test]
 fn an_older_ownership_is_not_taken_for_the_new_one_of_its_number() {
@@ -89,7 +116,7 @@ fn an_older_ownership_is_not_taken_for_the_new_one_of_its_number() {
     manager.segment = segment(2);
     manager.epoch = 0;
     drop(line);
-    let line = manager.candidate_again("tracker");
+    let line = manager.owner_again("tracker", 1);
     old.insert("Zonda", &1).unwrap();
     manager.offer(&line, "");
     let fenced = told.recv_timeout(PATIENCE).unwrap();
@@ -230,7 +257,7 @@ fn a_first_connection_that_fails_says_why() {
     let connecting = manager.beside(|socket| Worker::connect(socket, "trakcer"));
     let line = manager.accept();
     line.welcome();
-    line.expect(Request::Register { name: "trakcer".into() });
+    line.expect_registration("trakcer");
     let message = "no worker `trakcer` in the configuration; did you mean `tracker`?".to_owned();
     line.say(Event::Refused { request: None, why: Refusal::UnknownWorker, message });
     let error = connecting.join().unwrap().unwrap_err();

@@ -16,12 +16,15 @@ pub(super) struct Claims {
     pins: Vec<Granted>,
     /// A client once for each time that it follows.
     followers: Vec<ClientId>,
+    /// Until then the table is followed for those that an earlier manager knew.
+    followed_until: Option<Instant>,
     max_age: Duration,
 }
 
 #[derive(Debug)]
 struct Granted {
-    to: ClientId,
+    /// Nobody, where an earlier manager granted it.
+    to: Option<ClientId>,
     pin: Pin,
     since: Instant,
 }
@@ -37,21 +40,33 @@ pub(super) enum NotPinned {
 
 impl Claims {
     pub(super) fn new(max_age: Duration) -> Self {
-        Self { pins: Vec::new(), followers: Vec::new(), max_age }
+        Self { pins: Vec::new(), followers: Vec::new(), followed_until: None, max_age }
     }
 
     pub(super) fn pin<R: Region>(&mut self, region: &R, to: ClientId) -> Result<Pin, NotPinned> {
-        if self.pins.iter().filter(|granted| granted.to == to).count() >= MOST_PINS_OF_ONE {
+        if self.pins.iter().filter(|granted| granted.to == Some(to)).count() >= MOST_PINS_OF_ONE {
             return Err(NotPinned::TooManyOfOne);
         }
         let pin = table::pin(region)?;
-        self.pins.push(Granted { to, pin, since: Instant::now() });
+        self.pins.push(Granted { to: Some(to), pin, since: Instant::now() });
         Ok(pin)
+    }
+
+    /// Takes up what an earlier manager granted: nobody knows to whom, so pins last until whoever has one says otherwise,
+    /// or until they are too old, as if they were new. The owner is to write what changes for that long as well, and no
+    /// follower that comes back meanwhile misses any of it.
+    pub(super) fn adopt<R: Region>(&mut self, region: &R) {
+        let since = Instant::now();
+        self.pins =
+            table::adopt_pins(region).into_iter().map(|pin| Granted { to: None, pin, since }).collect();
+        self.followed_until = table::is_followed(region).then_some(since + self.max_age);
     }
 
     /// Somebody else's pin, or one that has expired, stays as it is: its place may be another's by now.
     pub(super) fn unpin<R: Region>(&mut self, region: &R, by: ClientId, pin: Pin) {
-        if let Some(at) = self.pins.iter().position(|granted| (granted.to, granted.pin) == (by, pin)) {
+        if let Some(at) =
+            self.pins.iter().position(|granted| granted.to.is_none_or(|to| to == by) && granted.pin == pin)
+        {
             self.pins.remove(at);
             table::unpin(region, pin);
         }
@@ -65,28 +80,33 @@ impl Claims {
     pub(super) fn unfollow<R: Region>(&mut self, region: &R, by: ClientId) {
         if let Some(at) = self.followers.iter().position(|follower| *follower == by) {
             self.followers.remove(at);
-            table::set_followed(region, !self.followers.is_empty());
+            self.settle_followed(region);
         }
     }
 
     /// Its connection has ended.
     pub(super) fn gone<R: Region>(&mut self, region: &R, client: ClientId) {
-        self.give_back(region, |granted| granted.to == client);
+        self.give_back(region, |granted| granted.to == Some(client));
         if self.followers.contains(&client) {
             self.followers.retain(|follower| *follower != client);
-            table::set_followed(region, !self.followers.is_empty());
+            self.settle_followed(region);
         }
     }
 
     /// Takes pins back that are too old (rule R13); how many.
     pub(super) fn expire<R: Region>(&mut self, region: &R, now: Instant) -> usize {
+        if self.followed_until.is_some_and(|until| until <= now) {
+            self.followed_until = None;
+            self.settle_followed(region);
+        }
         let max_age = self.max_age;
         self.give_back(region, |granted| now.duration_since(granted.since) >= max_age)
     }
 
-    /// When the oldest pin will be too old.
+    /// When the oldest pin will be too old, or the table need not be followed any more.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.pins.first().map(|oldest| oldest.since + self.max_age)
+        let oldest = self.pins.first().map(|oldest| oldest.since + self.max_age);
+        oldest.into_iter().chain(self.followed_until).min()
     }
 
     pub(super) fn max_age(&self) -> Duration {
@@ -100,6 +120,10 @@ impl Claims {
 
     pub(super) fn followers(&self) -> usize {
         self.followers.len()
+    }
+
+    fn settle_followed<R: Region>(&self, region: &R) {
+        table::set_followed(region, !self.followers.is_empty() || self.followed_until.is_some());
     }
 
     fn give_back<R: Region>(&mut self, region: &R, which: impl Fn(&Granted) -> bool) -> usize {
@@ -163,6 +187,27 @@ mod tests {
         assert_eq!(claims.pin(&region, B).unwrap(), old);
         claims.unpin(&region, A, old);
         assert_eq!((pins(&region), claims.next_expiry().is_some()), (1, true));
+    }
+
+    #[test]
+    fn what_an_earlier_manager_granted_lasts_until_it_is_given_back_or_too_old() {
+        let (region, mut before) = (table(), Claims::new(Duration::ZERO));
+        let [one, other] = [before.pin(&region, A).unwrap(), before.pin(&region, B).unwrap()];
+        before.follow(&region, A);
+        drop(before);
+
+        let mut claims = Claims::new(Duration::from_secs(60));
+        claims.adopt(&region);
+        assert_eq!((pins(&region), claims.followers()), (2, 0));
+        claims.gone(&region, A);
+        assert!(table::is_followed(&region) && pins(&region) == 2, "nobody knows that they were A's");
+        claims.unpin(&region, A, one);
+        assert_eq!(pins(&region), 1, "but A does");
+        let over = Instant::now() + Duration::from_secs(60);
+        assert!(claims.next_expiry().is_some_and(|at| at <= over));
+        assert_eq!(claims.expire(&region, over), 1);
+        assert!(!other.eq(&one) && pins(&region) == 0 && !table::is_followed(&region));
+        assert_eq!(claims.next_expiry(), None);
     }
 
     #[test]

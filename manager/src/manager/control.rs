@@ -4,6 +4,7 @@ use super::ManagerError;
 use super::access::WorkerNames;
 use super::client::{self, Client, ClientId, Way};
 use super::fullness::LOOK_EVERY;
+use super::kept::Kept;
 use super::notify::Supervision;
 use super::readiness;
 use super::start;
@@ -13,11 +14,12 @@ use crate::find_me::{FindMe, FindMeError};
 use crate::registry::{Candidate, RegistryWriter};
 use heirloom_protocol::message::{ChildStatus, Event, Refusal, Request};
 use heirloom_protocol::ownership::{Input, State, WorkerId};
+use heirloom_protocol::sys::notify::NotifyError;
 use heirloom_protocol::sys::{Connection, Credentials, Listener, Process};
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -36,13 +38,16 @@ pub(super) enum Notice {
     Died { worker: WorkerId },
     Answered { table: usize, answer: Result<Option<Candidate>, FindMeError> },
     HoldersFound { table: usize, found: String },
-    Hydrated { result: Result<(), ManagerError> },
+    Hydrated { result: Result<(), ManagerError>, not_kept: Option<NotifyError> },
 }
 
 /// A worker, from its registration until it has no connection any more, and no table either.
 #[derive(Debug)]
 pub(super) struct Worker {
+    /// Empty where it registered with an earlier manager only.
     pub(super) name: Arc<str>,
+    /// Which client of its process it is.
+    pub(super) number: u64,
     pub(super) process: Arc<Process>,
     /// Whether it leads a process group of its own, without us in it.
     pub(super) leads_group: bool,
@@ -50,6 +55,25 @@ pub(super) struct Worker {
     pub(super) client: Option<ClientId>,
     /// The task that waits for its death; ends with this. None for a thread of this process.
     pub(super) _watch: Option<Watch>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        name: Arc<str>,
+        process: Arc<Process>,
+        number: u64,
+        client: Option<ClientId>,
+        watch: Option<Watch>,
+    ) -> Self {
+        let leads_group = leads_group_without_us(process.pid());
+        Self { name, number, process, leads_group, client, _watch: watch }
+    }
+}
+
+/// Whether that process leads a process group that we are not in: then its children can be killed with it.
+fn leads_group_without_us(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return false };
+    rustix::process::getpgid(Some(pid)) == Ok(pid) && rustix::process::getpgrp() != pid
 }
 
 /// A task that is of use to one value only.
@@ -83,6 +107,8 @@ pub(super) struct Control {
     pub(super) open: bool,
     pub(super) waiting_opens: Vec<WaitingOpen>,
     pub(super) started: Instant,
+    /// How long it took until every table was there.
+    pub(super) ready_after: Option<Duration>,
     /// When the tables' memory is looked at next.
     next_look: Instant,
     /// For the tasks of our own.
@@ -103,13 +129,18 @@ pub(super) struct Inputs {
 }
 
 impl Control {
-    /// Creates the tables, begins to hydrate them, and listens.
+    /// Takes up the tables that outlived the last manager, creates the others, begins to hydrate those, and listens.
     pub(super) fn start(
         config: &Config,
         mut find_me: HashMap<String, Arc<dyn FindMe>>,
         listener: Listener,
+        mut kept: Kept,
     ) -> Result<(Self, Inputs), ManagerError> {
-        let warnings = start::warnings(config);
+        let started = Instant::now();
+        let supervision = Supervision::from_env();
+        let mut warnings = start::warnings(config);
+        // The memory of each table, and the pidfd of its owner.
+        warnings.extend(supervision.warning(2 * config.tables.len()));
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
@@ -118,19 +149,22 @@ impl Control {
         let tables = config
             .tables
             .iter()
-            .map(|table| start::create(table, find_me.remove(&table.id)))
+            .map(|table| match kept.segments.remove(&table.id) {
+                Some(memory) => start::adopt(table, find_me.remove(&table.id), memory),
+                None => start::create(table, find_me.remove(&table.id)),
+            })
             .collect::<Result<Vec<_>, _>>()?;
 
         let (own, own_inputs) = mpsc::unbounded_channel();
         let (said, said_inputs) = mpsc::channel(MAX_SAID);
-        start::hydrate(config, &tables, own.clone());
+        start::hydrate(config, &tables, &supervision, own.clone());
         let accepting = said.clone();
         tokio::spawn(async move {
             if let Err(error) = client::accept(listener, accepting).await {
                 tracing::error!(%error, "no connection can be accepted any more");
             }
         });
-        let control = Self {
+        let mut control = Self {
             tables,
             clients: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -141,16 +175,18 @@ impl Control {
             warnings,
             open: false,
             waiting_opens: Vec::new(),
-            started: Instant::now(),
+            started,
+            ready_after: None,
             next_look: Instant::now(),
             own,
             embedded: false,
-            supervision: Supervision::from_env(),
+            supervision,
             said,
             connections: 0,
             connections_per_user: start::connections_per_user(),
         };
         control.supervision.status("hydrating");
+        control.adopt(kept);
         Ok((control, Inputs { own: own_inputs, said: said_inputs }))
     }
 
@@ -170,6 +206,7 @@ impl Control {
             open: true,
             waiting_opens: Vec::new(),
             started: Instant::now(),
+            ready_after: Some(Duration::ZERO),
             next_look: Instant::now(),
             own,
             embedded: true,
@@ -234,8 +271,15 @@ impl Control {
                     holders.found = Some(found);
                 }
             }
-            Notice::Hydrated { result } => {
+            Notice::Hydrated { result, not_kept } => {
                 result?;
+                if let Some(error) = not_kept {
+                    let warning = format!(
+                        "the supervisor does not keep all tables, which may end with this manager: {error}"
+                    );
+                    tracing::error!("{warning}");
+                    self.warnings.push(warning);
+                }
                 self.hydrated();
             }
         }
@@ -265,6 +309,7 @@ impl Control {
     /// The last entry of the last table is there: READY, and only then the first offer and the first reader.
     fn hydrated(&mut self) {
         self.open = true;
+        self.ready_after = Some(self.started.elapsed());
         self.supervision.ready();
         self.supervision.status("ready");
         tracing::info!(tables = self.tables.len(), "ready");

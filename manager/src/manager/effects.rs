@@ -5,6 +5,7 @@
 
 use super::clock::now_ns;
 use super::control::{Control, Notice, Worker};
+use super::kept::OwnerName;
 use super::story::Story;
 use heirloom_protocol::message::{Event, TransferReason};
 use heirloom_protocol::ownership::{Effect, Input, Offer, State, Timer, WorkerId};
@@ -53,7 +54,7 @@ impl Control {
     }
 
     /// Does one thing; gives the input that came of it, where one comes at once.
-    fn carry_out(&mut self, table: usize, effect: Effect) -> Option<Input> {
+    pub(super) fn carry_out(&mut self, table: usize, effect: Effect) -> Option<Input> {
         match effect {
             Effect::AskFindMe => self.ask_find_me(table),
             Effect::PassOver { worker } => {
@@ -68,7 +69,7 @@ impl Control {
             Effect::Offer { to, epoch, why } => self.offer(table, to, epoch, why),
             Effect::Prove => Some(self.prove(table)),
             Effect::Recover => Some(self.recover(table)),
-            Effect::Store { worker: _, epoch } => Some(self.store(table, epoch)),
+            Effect::Store { worker, epoch } => Some(self.store(table, worker, epoch)),
             Effect::Grant { to, epoch, why } => self.grant(table, to, epoch, &why),
             Effect::Withdraw { from, epoch, why } => {
                 let id = self.tables[table].id.to_string();
@@ -188,6 +189,9 @@ impl Control {
         match table::recover(&of.region) {
             Ok(recovery) => {
                 of.story.recovered(recovery);
+                if let Some(owner) = of.kept_owner.take() {
+                    self.supervision.forget_owner(&owner);
+                }
                 of.counts.recoveries += 1;
                 of.counts.recovered_mid_commit += u64::from(recovery != Recovery::Clean);
                 Input::Recovered
@@ -196,8 +200,14 @@ impl Control {
         }
     }
 
-    /// The epoch goes into the header before the grant is sent (rule H13).
-    fn store(&mut self, table: usize, epoch: u64) -> Input {
+    /// The owner's pidfd goes to the supervisor, and then the epoch into the header, before the grant is sent (rule H13).
+    fn store(&mut self, table: usize, to: WorkerId, epoch: u64) -> Input {
+        if let Some(Worker { process, number, .. }) = self.workers.get(&to) {
+            let of = &mut self.tables[table];
+            let name = OwnerName { epoch, pid: to.pid, client: *number, table: of.id.to_string() };
+            self.supervision.keep_owner(&name, process);
+            of.kept_owner = Some(name);
+        }
         let of = &mut self.tables[table];
         // Made before, so that a grant cannot fail for want of it.
         match of.to_write() {

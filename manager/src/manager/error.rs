@@ -50,6 +50,18 @@ pub enum ManagerError {
         /// Why.
         error: OpenError,
     },
+    /// The memory of a table that outlived the last manager is not what the configuration says. It stays with the
+    /// supervisor, as it is.
+    #[error(
+        "table `{table}` has outlived the last manager, and cannot be taken up: {why}. Nothing of it is lost: mend the \
+         configuration, or go back to the version of heirloom that made it; stopping the supervisor gives it up"
+    )]
+    Adopt {
+        /// The table's id.
+        table: String,
+        /// Why.
+        why: String,
+    },
     /// A user or group in `owner` or `readers` is not known here.
     #[error("table `{table}`: {error}")]
     Access {

@@ -13,6 +13,7 @@
 //! blocks has a thread of its own: hydration, find-me, and looking through /proc for who holds a table.
 
 mod access;
+mod adoption;
 mod claims;
 mod client;
 mod clock;
@@ -21,6 +22,7 @@ mod effects;
 pub mod embedded;
 mod error;
 mod fullness;
+mod kept;
 mod notify;
 mod readiness;
 mod recalls;
@@ -36,7 +38,9 @@ pub use error::ManagerError;
 use crate::config::Config;
 use crate::find_me::FindMe;
 use control::Control;
-use heirloom_protocol::sys::{Listener, inherit};
+use heirloom_protocol::sys::Listener;
+use heirloom_protocol::sys::inherit::{self, NamedDescriptor};
+use kept::Kept;
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::Path;
@@ -62,17 +66,17 @@ pub const CONTROL_SOCKET: &str = "control";
 ///     .run(listener, std::future::pending())?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone)]
 pub struct Manager<'c> {
     config: &'c Config,
     find_me: HashMap<String, Arc<dyn FindMe>>,
+    kept: Kept,
 }
 
 impl<'c> Manager<'c> {
     /// A manager of the tables of this configuration.
     #[must_use]
     pub fn new(config: &'c Config) -> Self {
-        Self { config, find_me: HashMap::new() }
+        Self { config, find_me: HashMap::new(), kept: Kept::default() }
     }
 
     /// Finds the owner of that table this way, whatever the configuration says.
@@ -82,7 +86,15 @@ impl<'c> Manager<'c> {
         self
     }
 
-    /// Runs it on this thread until `stop` is done. The tables end with it.
+    /// Takes up what an earlier manager left with its supervisor: tables, and the owners that live on. See
+    /// [`inherit::received_descriptors`].
+    #[must_use]
+    pub fn take_up(mut self, received: Vec<NamedDescriptor>) -> Self {
+        self.kept = Kept::sort(received);
+        self
+    }
+
+    /// Runs it on this thread until `stop` is done. Tables that no supervisor keeps (`$NOTIFY_SOCKET`) end with it.
     ///
     /// # Errors
     /// [`ManagerError`] where it cannot start: no table has been offered or opened then.
@@ -92,7 +104,7 @@ impl<'c> Manager<'c> {
             .build()
             .map_err(ManagerError::Runtime)?;
         let done = runtime.block_on(async {
-            let (control, inputs) = Control::start(self.config, self.find_me, listener)?;
+            let (control, inputs) = Control::start(self.config, self.find_me, listener, self.kept)?;
             control.run(inputs, stop).await
         });
         // A find-me that hangs, or a source that goes on for ever, does not keep us.
@@ -108,13 +120,15 @@ impl<'c> Manager<'c> {
 /// [`ManagerError`] where it cannot start.
 pub fn run(config: &Config, socket: &Path) -> Result<(), ManagerError> {
     // Before anything else: the descriptors come without CLOEXEC (rule H22).
-    let inherited = inherit::received_descriptors().map_err(ManagerError::Inherited)?;
-    let control = inherited.into_iter().find(|descriptor| descriptor.name == CONTROL_SOCKET);
+    let mut inherited = inherit::received_descriptors().map_err(ManagerError::Inherited)?;
+    let control = inherited.iter().position(|descriptor| descriptor.name == CONTROL_SOCKET);
     let listener = match control {
-        Some(control) => Listener::from_fd(control.descriptor).map_err(ManagerError::Inherited)?,
+        Some(control) => {
+            Listener::from_fd(inherited.remove(control).descriptor).map_err(ManagerError::Inherited)?
+        }
         None => Listener::bind(socket, start::socket_mode(config))?,
     };
-    Manager::new(config).run(listener, async {
+    Manager::new(config).take_up(inherited).run(listener, async {
         let stopped = async {
             let mut terminate = signal(SignalKind::terminate())?;
             let mut interrupt = signal(SignalKind::interrupt())?;

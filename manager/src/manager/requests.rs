@@ -7,8 +7,8 @@ use super::control::{Control, WaitingOpen, Worker};
 use super::recalls::Wish;
 use super::status;
 use heirloom_protocol::message::{Event, LOADER, MAX_NAME_BYTES, PROTOCOL_VERSION, Refusal, Request};
-use heirloom_protocol::ownership::{Input, State, WorkerId};
-use heirloom_protocol::sys::{Credentials, limits};
+use heirloom_protocol::ownership::{Input, Link, State, WorkerId};
+use heirloom_protocol::sys::{Credentials, Process, limits};
 use heirloom_protocol::table::{self, Pin, PinError};
 use heirloom_worker::embedding::Memory;
 use std::sync::Arc;
@@ -76,19 +76,19 @@ impl Control {
             }
             _ if !client.greeted => Err(No::because(Refusal::Malformed, "the first message must be Hello")),
 
-            Request::Open { request, table } if !self.open => {
-                let may = self.find(&table).and_then(|table| self.may_open(from, table));
-                may.map_err(|no| no.to(request))?;
+            Request::Open { request, table } => {
+                let of = self.find(&table).map_err(|no| no.to(request))?;
+                if self.is_open(of).is_ok() {
+                    self.open_table(from, request, &table);
+                    return Ok(());
+                }
+                self.may_open(from, of).map_err(|no| no.to(request))?;
                 let waiting = self.waiting_opens.iter().filter(|open| open.client == from).count();
                 if waiting >= MAX_UNREAD_DESCRIPTORS as usize {
                     let message = "the tables are still being hydrated, and you wait for many already";
                     return Err(No::because(Refusal::TooMany, message).to(request));
                 }
                 self.waiting_opens.push(WaitingOpen { client: from, request, table });
-                Ok(())
-            }
-            Request::Open { request, table } => {
-                self.open_table(from, request, &table);
                 Ok(())
             }
             Request::Recall { request, table, to, force, deadline_ms } => {
@@ -146,7 +146,10 @@ impl Control {
                 Refusal::NotPermitted,
                 "a worker speaks for itself: not a child that it forked, nor a process that the manager cannot see",
             )),
-            Request::Register { name } => self.register(from, &name),
+            Request::Register { name, client } => self.register(from, &name, client),
+            Request::Holds { table, epoch } => {
+                self.speak(from, &table, |worker| Input::Holds { worker, epoch })
+            }
             Request::Heir { table } => self.heir(from, &table),
             Request::Ready => self.ready(from),
             Request::Accept { table, epoch } => {
@@ -163,7 +166,7 @@ impl Control {
         }
     }
 
-    fn register(&mut self, from: ClientId, name: &str) -> Result<(), No> {
+    fn register(&mut self, from: ClientId, name: &str, number: u64) -> Result<(), No> {
         let client = &self.clients[&from];
         if client.worker.is_some() {
             return Err(No::because(Refusal::NotNow, "this connection has registered already"));
@@ -189,26 +192,40 @@ impl Control {
         if let Err(error) = process.may_kill() {
             tracing::warn!(worker = credentials.pid, name, %error, "a worker could not be killed if it had to be");
         }
-        let id = self.registry.register(name, credentials, Arc::clone(&process));
-        let watch = match self.embedded {
-            true => None,
-            false => Some(self.watch(id, Arc::clone(&process)).map_err(|error| {
-                self.registry.remove(id);
-                No::because(Refusal::TooMany, format!("the process cannot be watched: {error}"))
-            })?),
+        self.end_connection_before(&process, number);
+        let id = match self.worker_before(&process, number) {
+            // It owns tables, or one is being taken back from it.
+            Some(known) => {
+                let worker = self.workers.get_mut(&known).expect("it was found there");
+                (worker.name, worker.client) = (name.into(), Some(from));
+                known
+            }
+            None => {
+                let id = self.registry.next_id(&process);
+                let watch = match self.embedded {
+                    true => None,
+                    false => Some(self.watch(id, Arc::clone(&process)).map_err(|error| {
+                        No::because(Refusal::TooMany, format!("the process cannot be watched: {error}"))
+                    })?),
+                };
+                let worker = Worker::new(name.into(), Arc::clone(&process), number, Some(from), watch);
+                self.workers.insert(id, worker);
+                id
+            }
         };
-        let worker = Worker {
-            name: name.into(),
-            process,
-            leads_group: leads_group_without_us(credentials.pid),
-            client: Some(from),
-            _watch: watch,
-        };
-        self.workers.insert(id, worker);
+        self.registry.register(id, name, credentials, process);
         self.clients.get_mut(&from).expect("it was there above").worker = Some(id);
         tracing::info!(worker = id.pid, name, "registered");
         self.send(from, &Event::Registered);
         Ok(())
+    }
+
+    /// A worker that comes back before the end of its last connection was noticed.
+    fn end_connection_before(&mut self, process: &Process, number: u64) {
+        let before = self.worker_before(process, number).and_then(|id| self.workers[&id].client);
+        if let Some(before) = before {
+            self.closed(before);
+        }
     }
 
     fn heir(&mut self, from: ClientId, table: &str) -> Result<(), No> {
@@ -227,8 +244,20 @@ impl Control {
     fn ready(&mut self, from: ClientId) -> Result<(), No> {
         let worker = self.worker_of(from)?;
         self.registry.ready(worker);
+        self.gives_up_the_rest(worker);
         self.wake(worker);
         Ok(())
+    }
+
+    /// What a worker that is back does not say it holds, it never got: the manager died before the grant had left it.
+    fn gives_up_the_rest(&mut self, worker: WorkerId) {
+        for table in 0..self.tables.len() {
+            if let State::Owned { by, epoch, link: Link::Lost, .. } = *self.tables[table].ownership.state()
+                && by == worker
+            {
+                self.feed(table, Input::Released { worker, epoch, panicked: false });
+            }
+        }
     }
 
     /// The worker may have become a candidate: find-me is asked at once.
@@ -342,8 +371,9 @@ impl Control {
         Ok(())
     }
 
+    /// A table that outlived the last manager was open before.
     fn is_open(&self, table: usize) -> Result<(), No> {
-        match self.open {
+        match self.open || self.tables[table].adopted {
             true => Ok(()),
             false => {
                 let message = format!("table `{}` is being hydrated", self.tables[table].id);
@@ -426,12 +456,6 @@ fn split_piece(text: &str, most_bytes: usize) -> Option<(&str, &str)> {
     let ends = (0..=most_bytes.min(text.len())).rev();
     let end = ends.into_iter().find(|end| text.is_char_boundary(*end))?;
     (end > 0).then(|| text.split_at(end))
-}
-
-/// Whether that process leads a process group that we are not in: then its children can be killed with it.
-fn leads_group_without_us(pid: u32) -> bool {
-    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return false };
-    rustix::process::getpgid(Some(pid)) == Ok(pid) && rustix::process::getpgrp() != pid
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::claims::Claims;
 use super::client::MAX_UNREAD_DESCRIPTORS;
 use super::control::Notice;
 use super::fullness::Fullness;
+use super::notify::Supervision;
 use super::search::Search;
 use super::story::Story;
 use super::table::{Counts, Holders, Table, Timers};
@@ -13,8 +14,10 @@ use crate::config::{Access, Config, Durability, TableConfig};
 use crate::find_me::{self, FindMe};
 use crate::hydrate;
 use heirloom_protocol::ownership::Ownership;
+use heirloom_protocol::region::MappedRegion;
 use heirloom_protocol::sys::{Features, Segment, limits};
 use heirloom_protocol::table::{self, TableOptions, TableReader};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -66,18 +69,64 @@ pub(super) fn check_memory(max_bytes: impl Iterator<Item = u64>) -> Result<(), M
 
 /// Makes one table, empty.
 pub(super) fn create(config: &TableConfig, find_me: Option<Arc<dyn FindMe>>) -> Result<Table, ManagerError> {
-    let table = || config.id.clone();
     let mut options = TableOptions::set(config.max_bytes);
     options.kind = config.kind;
     // Nobody can choose keys that collide, and no version is mistaken for one of an earlier creation (rule R6).
     options.seed = rand::random();
     options.incarnation = rand::random();
     let segment = Segment::create(&config.id, options.segment_bytes())?;
-    let region = segment.map().map_err(|error| ManagerError::Map { table: table(), error })?;
-    let region = Arc::new(region);
-    let wrong = |error| ManagerError::Create { table: table(), error };
-    table::create(&region, &options).map_err(wrong)?;
-    let reader = TableReader::open(Arc::clone(&region)).map_err(wrong)?;
+    let region = map(config, &segment)?;
+    table::create(&region, &options)
+        .map_err(|error| ManagerError::Create { table: config.id.clone(), error })?;
+    take(config, find_me, segment, region)
+}
+
+/// Takes up a table that outlived an earlier manager. It stays what it is; how full it may become is in its header.
+pub(super) fn adopt(
+    config: &TableConfig,
+    find_me: Option<Arc<dyn FindMe>>,
+    memory: OwnedFd,
+) -> Result<Table, ManagerError> {
+    let refused = |why: String| ManagerError::Adopt { table: config.id.clone(), why };
+    let segment = Segment::adopt(memory).map_err(|error| refused(error.to_string()))?;
+    let region = map(config, &segment)?;
+    let mut table = take(config, find_me, segment, region).map_err(|error| match error {
+        ManagerError::Create { error, .. } => refused(error.to_string()),
+        error => error,
+    })?;
+    let info = table.reader.info();
+    if info.kind != config.kind {
+        let (is, named) = (info.kind.name(), config.kind.name());
+        return Err(refused(format!("it is of kind {is}, and the configuration says {named}")));
+    }
+    if info.max_bytes != config.max_bytes {
+        tracing::warn!(
+            table = config.id,
+            max_bytes = info.max_bytes,
+            configured = config.max_bytes,
+            "a table that outlived the last manager keeps its limit; `heirloom limit` changes it"
+        );
+    }
+    table.adopted = true;
+    table.claims.adopt(&table.region);
+    Ok(table)
+}
+
+fn map(config: &TableConfig, segment: &Segment) -> Result<Arc<MappedRegion>, ManagerError> {
+    let region = segment.map().map_err(|error| ManagerError::Map { table: config.id.clone(), error })?;
+    Ok(Arc::new(region))
+}
+
+/// Makes the manager's table of what is in that memory.
+fn take(
+    config: &TableConfig,
+    find_me: Option<Arc<dyn FindMe>>,
+    segment: Segment,
+    region: Arc<MappedRegion>,
+) -> Result<Table, ManagerError> {
+    let table = || config.id.clone();
+    let reader = TableReader::open(Arc::clone(&region))
+        .map_err(|error| ManagerError::Create { table: table(), error })?;
     let allowed = |grant| Allowed::new(grant).map_err(|error| ManagerError::Access { table: table(), error });
     let find_me = find_me.or_else(|| config.find_me.as_ref().map(find_me::from_config));
     Ok(Table {
@@ -89,6 +138,8 @@ pub(super) fn create(config: &TableConfig, find_me: Option<Arc<dyn FindMe>>) -> 
         readers: allowed(&config.readers)?,
         ownership: Ownership::new(reader.epoch()),
         segment: Arc::new(segment),
+        adopted: false,
+        kept_owner: None,
         embedded: false,
         region,
         reader,
@@ -105,22 +156,35 @@ pub(super) fn create(config: &TableConfig, find_me: Option<Arc<dyn FindMe>>) -> 
     })
 }
 
-/// Fills all tables that have a source, one after the other, on a thread. One notice says how it ended.
-pub(super) fn hydrate(config: &Config, tables: &[Table], notices: mpsc::UnboundedSender<Notice>) {
+/// Fills all new tables that have a source, one after the other, on a thread, and has them kept. One notice says how it
+/// ended.
+pub(super) fn hydrate(
+    config: &Config,
+    tables: &[Table],
+    supervision: &Supervision,
+    notices: mpsc::UnboundedSender<Notice>,
+) {
     let work: Vec<_> = config
         .tables
         .iter()
         .zip(tables)
+        .filter(|(_, table)| !table.adopted)
         .filter_map(|(config, table)| {
             Some((config.id.clone(), config.hydrate.clone()?, Arc::clone(&table.region)))
         })
         .collect();
+    let memory: Vec<_> =
+        tables.iter().map(|table| (Arc::clone(&table.id), Arc::clone(&table.segment))).collect();
+    let supervision = supervision.clone();
     tokio::task::spawn_blocking(move || {
         let result = work.into_iter().try_for_each(|(id, source, region)| {
             let hydrated = hydrate::hydrate(&id, &source, region);
             hydrated.map(drop).map_err(|error| ManagerError::Hydrate { table: id, error })
         });
+        // Hydrated first: what is found by the next manager is whole. One that was kept before is kept once (rule H24).
+        let tables = memory.iter().map(|(id, segment)| (&**id, &**segment as &dyn AsFd));
+        let not_kept = supervision.keep_tables(tables).err();
         // The control task is gone only when the manager ends.
-        let _ = notices.send(Notice::Hydrated { result });
+        let _ = notices.send(Notice::Hydrated { result, not_kept });
     });
 }

@@ -9,6 +9,7 @@ pub(super) fn of(control: &Control) -> Status {
     Status {
         manager_pid: std::process::id(),
         uptime_ms: control.started.elapsed().as_millis() as u64,
+        ready_us: control.ready_after.map(|time| time.as_micros() as u64),
         tables: control.tables.iter().map(|table| of_table(control, table)).collect(),
         workers: of_workers(control),
         children: control.children.clone(),
@@ -40,6 +41,7 @@ fn of_table(control: &Control, table: &Table) -> TableStatus {
         recovered_mid_commit: table.counts.recovered_mid_commit,
         last_handoff: table.last_handoff.clone(),
         nearly_full: table.fullness.is_nearly_full(),
+        adopted: table.adopted,
         access: if table.private { "private" } else { "protected" }.to_owned(),
         pins: held.pins,
         oldest_pin_version: held.oldest,

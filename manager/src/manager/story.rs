@@ -99,6 +99,7 @@ fn in_words(why: &TransferReason) -> String {
         TransferReason::Panicked { pid } => {
             format!("a thread or task of process {pid} panicked while it wrote")
         }
+        TransferReason::ManagerDied => "the manager died, and no owner was found".to_owned(),
         TransferReason::Recalled { pid } => format!("process {pid} released it when it was asked to"),
         _ => "for another reason".to_owned(),
     }

@@ -3,6 +3,7 @@
 use super::access::Allowed;
 use super::claims::Claims;
 use super::fullness::Fullness;
+use super::kept::OwnerName;
 use super::recalls::Wish;
 use super::search::Search;
 use super::story::Story;
@@ -27,6 +28,10 @@ pub(super) struct Table {
     pub(super) owners: Allowed,
     pub(super) readers: Allowed,
     pub(super) segment: Arc<Segment>,
+    /// Whether it has outlived an earlier manager.
+    pub(super) adopted: bool,
+    /// What its last owner's pidfd is kept under.
+    pub(super) kept_owner: Option<OwnerName>,
     /// Whether its workers are threads of this process, which share the manager's mapping.
     pub(super) embedded: bool,
     /// The manager's own mapping, through the original description: the lease does not count it (rule H7).

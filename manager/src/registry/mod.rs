@@ -100,14 +100,17 @@ impl RegistryWriter {
         self.published.load_full()
     }
 
-    /// Registers a process under a name.
-    pub fn register(&mut self, name: &str, credentials: Credentials, process: Arc<Process>) -> WorkerId {
+    /// What a process is to be registered as.
+    pub fn next_id(&mut self, process: &Process) -> WorkerId {
         self.registrations += 1;
-        let id = WorkerId { registration: self.registrations, pid: process.pid() };
+        WorkerId { registration: self.registrations, pid: process.pid() }
+    }
+
+    /// Registers a process under a name; again, where it was and came back.
+    pub fn register(&mut self, id: WorkerId, name: &str, credentials: Credentials, process: Arc<Process>) {
         let worker =
             Worker { id, name: name.into(), credentials, process, ready: None, heirs: BTreeMap::new() };
         self.publish(|workers| workers.push(Arc::new(worker)));
-        id
     }
 
     /// The worker has an heir for the table.
@@ -170,7 +173,10 @@ mod tests {
 
     fn register(registry: &mut RegistryWriter, name: &str) -> WorkerId {
         let credentials = Credentials { pid: std::process::id(), uid: 0, gid: 0 };
-        registry.register(name, credentials, Arc::new(Process::current().unwrap()))
+        let process = Arc::new(Process::current().unwrap());
+        let id = registry.next_id(&process);
+        registry.register(id, name, credentials, process);
+        id
     }
 
     #[test]

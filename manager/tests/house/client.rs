@@ -7,6 +7,7 @@ use heirloom_protocol::sys::Connection;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub struct Client {
     pub connection: Connection,
@@ -54,7 +55,13 @@ impl Client {
     }
 
     pub fn register(&self, name: &str, tables: &[&str]) {
-        self.say(&Request::Register { name: name.to_owned() });
+        static CLIENTS: AtomicU64 = AtomicU64::new(0);
+        self.register_as(name, CLIENTS.fetch_add(1, Ordering::Relaxed), tables);
+    }
+
+    /// As which client of this process: the same again where it comes back.
+    pub fn register_as(&self, name: &str, client: u64, tables: &[&str]) {
+        self.say(&Request::Register { name: name.to_owned(), client });
         assert_eq!(self.hear(), Event::Registered);
         for table in tables {
             self.say(&Request::Heir { table: (*table).to_owned() });

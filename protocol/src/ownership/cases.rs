@@ -382,3 +382,78 @@ fn a_restarted_manager_goes_on_above_the_epoch_of_the_header() {
     let (table, effects) = Ownership::new(7).step(Input::Found { worker: A });
     assert!(matches!(table.state(), State::Offered { epoch: 8, .. }), "{effects:?}");
 }
+
+#[test]
+fn an_owner_that_comes_back_within_its_grace_keeps_the_table() {
+    let back = Run::new()
+        .granted(A, 1)
+        .then(Input::Disconnected { worker: A })
+        .wants(&[Effect::Arm { timer: Timer::Connection, epoch: 1 }])
+        .then(Input::Holds { worker: A, epoch: 1 })
+        .wants(&[])
+        .then(Input::Elapsed { timer: Timer::Connection, epoch: 1 })
+        .wants(&[])
+        .is("owned");
+    assert_eq!(back.table.owner(), Some(A));
+    // Of another epoch, or by another: it is told that it does not.
+    back.then(Input::Holds { worker: B, epoch: 1 })
+        .wants(&[Effect::Fence { worker: B, epoch: 1, why: "that ownership is over" }])
+        .then(Input::Holds { worker: A, epoch: 2 })
+        .wants(&[Effect::Fence { worker: A, epoch: 2, why: "that ownership is over" }])
+        .is("owned");
+}
+
+#[test]
+fn an_owner_that_comes_back_too_late_was_killed() {
+    Run::new()
+        .granted(A, 1)
+        .then(Input::Disconnected { worker: A })
+        .then(Input::Elapsed { timer: Timer::Connection, epoch: 1 })
+        .then(Input::Holds { worker: A, epoch: 1 })
+        .wants(&[])
+        .then(died(A))
+        .wants(&[Effect::Arm { timer: Timer::Reclaim, epoch: 1 }, Effect::Prove]);
+}
+
+#[test]
+fn an_owner_that_comes_back_is_asked_again_for_what_it_was_asked_for() {
+    Run::new()
+        .granted(A, 1)
+        .then(RECALL)
+        .then(Input::Disconnected { worker: A })
+        .then(Input::Holds { worker: A, epoch: 1 })
+        .wants(&[Effect::Recall { from: A, epoch: 1 }]);
+}
+
+#[test]
+fn the_next_manager_leaves_a_living_owner_its_table() {
+    let (table, effects) = Ownership::adopted(7, Some(A), TransferReason::ManagerDied);
+    Run { table, effects }
+        .wants(&[Effect::Arm { timer: Timer::Connection, epoch: 7 }])
+        .is("owned")
+        .then(Input::Holds { worker: A, epoch: 7 })
+        .wants(&[])
+        .then(Input::Elapsed { timer: Timer::Connection, epoch: 7 })
+        .wants(&[])
+        .then(died(A))
+        .then(Input::Unwritable)
+        .then(Input::Recovered)
+        .granted(B, 8);
+}
+
+#[test]
+fn the_next_manager_takes_a_table_back_whose_owner_is_gone() {
+    let (table, effects) = Ownership::adopted(7, None, TransferReason::ManagerDied);
+    Run { table, effects }
+        .wants(&[Effect::Arm { timer: Timer::Reclaim, epoch: 7 }, Effect::Prove])
+        .then(Input::StillWritable { held_by: "a process that nobody knows".to_owned() })
+        .then(Input::Elapsed { timer: Timer::Reclaim, epoch: 7 })
+        .wants(&[])
+        .is("stuck")
+        .then(Input::Elapsed { timer: Timer::ProveAgain, epoch: 7 })
+        .wants(&[Effect::Prove])
+        .then(Input::Unwritable)
+        .wants(&[Effect::Recover])
+        .then(Input::Recovered)
+        .granted(A, 8);
+}

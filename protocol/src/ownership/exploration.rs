@@ -5,6 +5,7 @@
 //! as it likes: messages with any epoch, timers, answers to effects that nobody asked for.
 
 use super::{Effect, Input, Link, Ownership, Recall, State, Timer, WorkerId};
+use crate::message::TransferReason;
 use proptest::prelude::*;
 use std::collections::HashSet;
 
@@ -26,6 +27,8 @@ struct World {
     proven: bool,
     /// The ownership of that epoch was ended by its owner's word or death.
     ended: u64,
+    /// What the header and the descriptor store say: the last epoch that was stored, and for whom.
+    stored: (u64, Option<WorkerId>),
     /// Somebody could write since the last recovery.
     unrecovered: bool,
     grants: u64,
@@ -39,6 +42,8 @@ enum Happening {
     Asked,
     StrangerMaps,
     StrangerGoes,
+    /// The manager dies, and the next one takes the table up.
+    ManagerDies,
 }
 
 impl World {
@@ -62,6 +67,7 @@ impl World {
                 self.stranger = false;
                 None
             }
+            Happening::ManagerDies => None,
             Happening::Said(input) => {
                 match *input {
                     Input::Died { worker, .. } => {
@@ -74,6 +80,7 @@ impl World {
                     | Input::Accepted { worker, .. }
                     | Input::Declined { worker, .. }
                     | Input::Released { worker, .. }
+                    | Input::Holds { worker, .. }
                         if self.dead[index(worker)] =>
                     {
                         return None;
@@ -115,7 +122,10 @@ impl World {
                 Effect::Recover => {
                     assert!(!self.writable(), "recovered while somebody can write: {told}");
                     self.unrecovered = false;
+                    // The manager has its descriptor forgotten.
+                    self.stored.1 = None;
                 }
+                Effect::Store { worker, epoch } => self.stored = (epoch, Some(worker)),
                 Effect::Kill { worker, .. } => {
                     let guilty = match before.state {
                         State::Owned { by, ref link, recall, .. } => {
@@ -133,7 +143,6 @@ impl World {
                 Effect::AskFindMe
                 | Effect::PassOver { .. }
                 | Effect::Prove
-                | Effect::Store { .. }
                 | Effect::Withdraw { .. }
                 | Effect::Recall { .. }
                 | Effect::RecallOver { .. }
@@ -160,6 +169,24 @@ impl World {
             let passed_over = effects.contains(&Effect::PassOver { worker: *by });
             assert_eq!(passed_over, word, "who gave it up comes last, and nobody else: {told}");
         }
+    }
+
+    /// The next manager takes the table up, with what it finds. What the last one offered is forgotten, and where it died
+    /// between the header and the grant, the owner to be owns an epoch that it never heard of.
+    fn next_manager(&mut self) -> Ownership {
+        let (epoch, owner) = self.stored;
+        let alive = owner.filter(|owner| !self.dead[index(*owner)]);
+        (self.last_offer, self.accepted, self.proven) = (epoch, None, false);
+        if self.last_grant < epoch {
+            (self.last_grant, self.unrecovered) = (epoch, true);
+        }
+        if alive.is_none() {
+            self.ended = epoch;
+        }
+        let (table, effects) = Ownership::adopted(epoch, alive, TransferReason::ManagerDied);
+        let innocent = !effects.iter().any(|effect| matches!(effect, Effect::Kill { .. } | Effect::Recover));
+        assert!(innocent, "nothing is done before the kernel was asked: {effects:?}");
+        table
     }
 
     /// What the input says about the offer and the ownership, as an observer outside understands it.
@@ -192,7 +219,8 @@ fn index(worker: WorkerId) -> usize {
 /// Everything that can happen next; epochs are the current one and its neighbours.
 fn happenings(epoch: u64) -> Vec<Happening> {
     let epochs = [epoch.saturating_sub(1), epoch, epoch + 1];
-    let mut all = vec![Happening::Asked, Happening::StrangerMaps, Happening::StrangerGoes];
+    let mut all =
+        vec![Happening::Asked, Happening::StrangerMaps, Happening::StrangerGoes, Happening::ManagerDies];
     let mut said = |input| all.push(Happening::Said(input));
     said(Input::Wake);
     for force in [false, true] {
@@ -212,6 +240,7 @@ fn happenings(epoch: u64) -> Vec<Happening> {
             said(Input::Accepted { worker, epoch });
             said(Input::Declined { worker, epoch });
             said(Input::Released { worker, epoch, panicked: epoch % 2 == 1 });
+            said(Input::Holds { worker, epoch });
         }
     }
     for epoch in epochs {
@@ -235,6 +264,9 @@ fn honest(world: &mut World, input: &Input) {
 /// The machine and the world after one thing more, checked.
 fn after(table: &Ownership, world: &World, happening: &Happening, lie: bool) -> (Ownership, World) {
     let mut world = world.clone();
+    if matches!(happening, Happening::ManagerDies) {
+        return (world.next_manager(), world);
+    }
     let Some(input) = world.happens(happening) else { return (table.clone(), world) };
     if !lie {
         honest(&mut world, &input);

@@ -19,6 +19,8 @@
 //! - A grant follows the acceptance of just that offer by just that worker.
 //! - Epochs rise with each offer and are never reused; what names an older one changes nothing.
 //! - An offer that comes to nothing costs nothing: the table is with the manager as before.
+//! - The manager's death changes nothing of this: its successor begins with what the header and the descriptor store say
+//!   (rule H13), and a living owner stays the owner.
 //! - A recall costs an owner its table only by its own word, or by its death: one that is not answered in its time, or
 //!   whose heir is gone, is withdrawn. Forced, it kills, and waits for the kernel's word like any other death.
 //! - Nothing waits for an answer that can fail to come: each wait ends with a timer, a death, or the kernel's word.
@@ -185,6 +187,13 @@ pub enum Input {
         epoch: u64,
         /// Whether a panic was the reason.
         panicked: bool,
+    },
+    /// A worker that has come back, to this manager or to the next one, says that it still owns the table.
+    Holds {
+        /// Who says so.
+        worker: WorkerId,
+        /// The epoch it owns.
+        epoch: u64,
     },
     /// Somebody wants the table back from its owner: for a worker that is alive, connected and ready, or for whomever
     /// find-me says.
@@ -359,6 +368,15 @@ impl Ownership {
     #[must_use]
     pub fn new(epoch: u64) -> Self {
         Self { state: State::Unowned { why: TransferReason::First }, epoch }
+    }
+
+    /// A table that has outlived its manager, whose header says `epoch`, and what is to be done about it. Its owner of
+    /// that epoch, where it is known and lives, owns it as before, and has the grace to come back. Otherwise the table is
+    /// taken back, like after a death, for the reason `why`.
+    #[must_use]
+    pub fn adopted(epoch: u64, owner: Option<WorkerId>, why: TransferReason) -> (Self, Vec<Effect>) {
+        let (state, effects) = step::adopted(epoch, owner, why);
+        (Self { state, epoch }, effects)
     }
 
     /// Where the table is.

@@ -46,6 +46,7 @@ fn unowned(why: TransferReason, last_epoch: u64, input: Input) -> Step {
         Input::Accepted { .. }
         | Input::Declined { .. }
         | Input::Released { .. }
+        | Input::Holds { .. }
         | Input::RecallWanted { .. }
         | Input::Died { .. }
         | Input::Disconnected { .. }
@@ -111,6 +112,7 @@ fn offered(to: WorkerId, epoch: u64, why: TransferReason, offer: Offer, input: I
         | Input::Accepted { .. }
         | Input::Declined { .. }
         | Input::Released { .. }
+        | Input::Holds { .. }
         | Input::RecallWanted { .. }
         | Input::Died { .. }
         | Input::Disconnected { .. }
@@ -156,6 +158,13 @@ fn owned(owned: Owned, input: Input) -> Step {
         Input::Died { worker, how } if worker == by => {
             taken_back(by, epoch, TransferReason::Died { pid: by.pid, how }, recall)
         }
+        // Back in its grace. What it was asked for meanwhile, it has not heard.
+        Input::Holds { worker, epoch: of } if (worker, of, &link) == (by, epoch, &Link::Lost) => {
+            let asked_again = recall.map(|_| Effect::Recall { from: by, epoch });
+            stays(Link::Connected, recall, asked_again.into_iter().collect())
+        }
+        // Too late where it was killed for its absence; else said twice.
+        Input::Holds { worker, epoch: of } if (worker, of) == (by, epoch) => stays(link, recall, vec![]),
         Input::RecallWanted { recall: Recall { to: Some(to), .. } } if to == by => {
             stays(link, recall, vec![Effect::RecallOver { end: RecallEnd::HeirGone }])
         }
@@ -203,6 +212,7 @@ fn owned(owned: Owned, input: Input) -> Step {
         | Input::Accepted { .. }
         | Input::Declined { .. }
         | Input::Released { .. }
+        | Input::Holds { .. }
         | Input::Died { .. }
         | Input::Disconnected { .. }
         | Input::Unwritable
@@ -297,6 +307,7 @@ fn reclaiming(table: Reclaiming, reclaim: Reclaim, input: Input) -> Step {
             | Input::Accepted { .. }
             | Input::Declined { .. }
             | Input::Released { .. }
+            | Input::Holds { .. }
             | Input::RecallWanted { .. }
             | Input::Died { .. }
             | Input::Disconnected { .. }
@@ -322,6 +333,17 @@ fn taken_back(by: WorkerId, epoch: u64, why: TransferReason, recall: Option<Reca
     (state, effects)
 }
 
+/// See [`Ownership::adopted`].
+pub(super) fn adopted(epoch: u64, owner: Option<WorkerId>, why: TransferReason) -> Step {
+    match owner {
+        Some(by) => {
+            let owned = State::Owned { by, epoch, link: Link::Lost, recall: None };
+            (owned, vec![Effect::Arm { timer: Timer::Connection, epoch }])
+        }
+        None => reclaim(None, epoch, why, None),
+    }
+}
+
 fn reclaim(from: Option<WorkerId>, epoch: u64, why: TransferReason, heir: Option<WorkerId>) -> Step {
     let reclaim = Reclaim::Proving { held_by: None, overdue: false };
     let effects = vec![Effect::Arm { timer: Timer::Reclaim, epoch }, Effect::Prove];
@@ -334,7 +356,7 @@ fn answer_stale(input: &Input) -> Vec<Effect> {
         Input::Accepted { worker, epoch } => {
             vec![Effect::Withdraw { from: worker, epoch, why: STALE_OFFER }]
         }
-        Input::Released { worker, epoch, .. } => {
+        Input::Released { worker, epoch, .. } | Input::Holds { worker, epoch } => {
             vec![Effect::Fence { worker, epoch, why: STALE_OWNERSHIP }]
         }
         Input::RecallWanted { .. } => vec![Effect::RecallOver { end: RecallEnd::NobodyOwns }],

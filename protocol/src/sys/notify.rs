@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -117,6 +117,15 @@ impl Notifier {
     /// As [`Notifier::ready`].
     pub fn send(&self, text: &str, descriptors: &[BorrowedFd<'_>]) -> Result<(), NotifyError> {
         Ok(packet::send(self.socket.as_fd(), text.as_bytes(), descriptors)?)
+    }
+
+    /// Waits, where the queue is full, until the supervisor has read some of it; false once `until` is over.
+    #[must_use]
+    pub fn wait_until_read(&self, until: Instant) -> bool {
+        let rest = until.saturating_duration_since(Instant::now());
+        let limit = Timespec { tv_sec: rest.as_secs() as i64, tv_nsec: i64::from(rest.subsec_nanos()) };
+        let mut poll = [PollFd::new(&self.socket, PollFlags::OUT)];
+        !rest.is_zero() && rustix::event::poll(&mut poll, Some(&limit)).is_ok_and(|ready| ready > 0)
     }
 
     /// Waits until the supervisor has read everything sent so far.

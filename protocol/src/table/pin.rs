@@ -19,7 +19,7 @@
 //!
 //! So a pin that the owner finds new, and below the horizon it had before, is one that the manager gives up: what it wants may
 //! be gone. An heir does not know which pins are new; it can tell those apart by their being tentative. A manager that
-//! died there leaves a tentative pin, which the next one takes for none.
+//! died there leaves a tentative pin, which the next one takes away.
 
 use std::sync::atomic::Ordering;
 
@@ -147,7 +147,18 @@ pub fn unpin<R: Region>(region: &R, pin: Pin) {
     }
 }
 
-/// The pins that stand: for a manager that takes a table up.
+/// Takes up the pins of a manager that died: those that stand. One that it had not looked at the horizon for is none, and
+/// is taken away: the owner could not tell. For the manager, one thread at a time (R6a).
+pub fn adopt_pins<R: Region>(region: &R) -> Vec<Pin> {
+    for slot in 0..MOST_PINS {
+        if region.load(PINS + slot) >= TENTATIVE {
+            region.store(PINS + slot, 0);
+        }
+    }
+    pins(region)
+}
+
+/// The pins that stand.
 pub fn pins<R: Region>(region: &R) -> Vec<Pin> {
     let pinned = |slot: u64| match region.load(PINS + slot) {
         0 | TENTATIVE.. => None,

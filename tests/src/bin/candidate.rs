@@ -126,7 +126,7 @@ impl Handshake {
         let socket = env::var_os("HEIRLOOM_SOCKET").ok_or("HEIRLOOM_SOCKET is not set")?;
         let handshake = Self { connection: Connection::connect(Path::new(&socket))? };
         handshake.say(&Request::Hello { version: PROTOCOL_VERSION })?;
-        handshake.say(&Request::Register { name: name.into() })?;
+        handshake.say(&Request::Register { name: name.into(), client: 0 })?;
         handshake.say(&Request::Heir { table: table.into() })?;
         handshake.say(&Request::Ready)?;
         loop {

@@ -13,7 +13,7 @@
 #![forbid(unsafe_code)]
 
 use heirloom_tests::ledger::{KEYS, Returned, removed_by, standing, value_of, write_of};
-use heirloom_worker::{Client, Reader, TableHeir, Transfer, Watched, Worker};
+use heirloom_worker::{AcceptError, BequestError, Client, Reader, TableHeir, Transfer, Watched, Worker};
 use std::error::Error;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -65,8 +65,17 @@ fn own(table: &str, returned: &Returned) -> Outcome {
     worker.ready()?;
     tell("ready")?;
     for transfer in inbox {
-        let left = transfer.bequest::<u64>()?.unwrap_or(0);
-        let mut writer = transfer.accept::<u64, Vec<u64>>()?;
+        // Where the manager dies meanwhile, the next one offers it again.
+        let left = match transfer.bequest::<u64>() {
+            Ok(left) => left.unwrap_or(0),
+            Err(BequestError::Withdrawn { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let mut writer = match transfer.accept::<u64, Vec<u64>>() {
+            Ok(writer) => writer,
+            Err(AcceptError::Withdrawn { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
         let last = returned.last()?;
         assert!(left == last || left == last + 1, "write {last} returned, and the table is of {left}");
         for key in 0..KEYS {

@@ -59,7 +59,7 @@ impl Manager {
     pub fn register(&self, name: &str) -> Line {
         let line = self.accept();
         line.welcome();
-        line.expect(Request::Register { name: name.to_owned() });
+        line.expect_registration(name);
         line.say(Event::Registered);
         line
     }
@@ -68,6 +68,15 @@ impl Manager {
     pub fn candidate(&self, name: &str) -> Line {
         let line = self.register(name);
         line.agree();
+        line.expect(Request::Ready);
+        line
+    }
+
+    /// The next connection: the same worker, which owns the table in that epoch.
+    pub fn owner_again(&self, name: &str, epoch: u64) -> Line {
+        let line = self.register(name);
+        line.expect(Request::Holds { table: TABLE.to_owned(), epoch });
+        line.expect(Request::Heir { table: TABLE.to_owned() });
         line.expect(Request::Ready);
         line
     }
@@ -183,6 +192,14 @@ impl Line {
     /// Waits for exactly this request.
     pub fn expect(&self, request: Request) {
         assert_eq!(self.hear(), Some(request));
+    }
+
+    /// Waits for a registration under that name, and says as which client of its process.
+    pub fn expect_registration(&self, name: &str) -> u64 {
+        match self.hear() {
+            Some(Request::Register { name: heard, client }) if heard == name => client,
+            other => panic!("expected the registration of `{name}`, heard {other:?}"),
+        }
     }
 
     /// Whether there is nothing to hear now. Only after something that the worker would have said it before.

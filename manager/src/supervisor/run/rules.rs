@@ -5,10 +5,10 @@ use crate::supervisor::machine::{Rule, Rules};
 use std::time::Duration;
 
 /// The manager's: it is started again for ever, first at once, then ever more rarely.
-const MANAGER_BACK_OFF: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(5));
+const MANAGER_BACK_OFF: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
 
 /// A manager that ran for that long has recovered.
-const MANAGER_PERIOD: Duration = Duration::from_secs(10);
+const MANAGER_PERIOD: Duration = Duration::from_secs(1);
 
 /// The manager is outside the strategies (rule H26).
 pub(super) fn manager_rules() -> Rules {

@@ -297,6 +297,36 @@ fn a_manager_that_died_while_it_pinned_leaves_no_pin() {
     assert_eq!(table::pins(&region), vec![taken]);
 }
 
+/// An heir cannot tell whether such a pin holds, and reuses nothing while it stands.
+#[test]
+fn the_next_manager_takes_up_the_pins_and_takes_away_what_is_none() {
+    let region = new_table(1 << 20);
+    let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+    writer.insert(b"k", b"v").unwrap();
+    let taken = table::pin(&region).unwrap();
+    let overtaken = writer.version();
+    writer.insert(b"k", b"w").unwrap();
+    writer.move_horizon();
+    region.store(PINS + 1, (overtaken + 1) | 1 << 63);
+    drop(writer);
+
+    let mut heir = TableWriter::open(region.clone(), 0).unwrap();
+    let churn = |heir: &mut TableWriter<_>| {
+        for round in 0..2000_u64 {
+            heir.insert(b"churn", &round.to_le_bytes()).unwrap();
+        }
+        heir.reader().info().used_bytes
+    };
+    let (first, second) = (churn(&mut heir), churn(&mut heir));
+    assert!(second > first, "nothing is used again: {first}, {second}");
+    assert_eq!(table::adopt_pins(&region), vec![taken]);
+    assert_eq!(table::pins(&region), vec![taken]);
+    let (third, fourth) = (churn(&mut heir), churn(&mut heir));
+    assert!(fourth <= third, "{third}, {fourth}");
+    let snapshot = TableReader::open(&region).unwrap();
+    assert_eq!(snapshot.snapshot(taken).get(b"k").unwrap(), Some(b"v".to_vec()));
+}
+
 /// A key that was removed and came back was not there in between, for a pin that the owner does not know yet when it looks
 /// at the removed entry, and behind which an older one is held for another pin.
 #[test]

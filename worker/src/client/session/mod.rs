@@ -11,15 +11,17 @@
 //! ```
 //!
 //! What outlives a connection: heirs, readiness, requests that wait for an answer (asked again), ownerships (their
-//! handles go on writing) and releases (said again: the manager may have died before it heard). What does not: offers.
-//! An offer that was being accepted fails, because its epoch was the dead manager's.
+//! handles go on writing; what is held is said before anything else) and releases (said again: the manager may have died
+//! before it heard). What does not: offers. An offer that was being accepted fails, because its epoch was the dead
+//! manager's.
 //!
 //! An epoch's number says which ownership is meant only as long as the table is the same one. A manager that had to
-//! create it anew counts from the beginning, so an ownership from before is over as soon as the table is on offer again,
-//! and is never taken for a new one of the same number.
+//! create it anew counts from the beginning: it says at once that what is held is not held any more, and such an ownership
+//! is never taken for a new one of the same number.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,9 @@ use super::will::Will;
 use crate::heir::{Fenced, Recall};
 use crate::host::Memory;
 use crate::transfer::Offer;
+
+/// How many clients this process has had.
+static CLIENTS: AtomicU64 = AtomicU64::new(0);
 
 /// The number of a request whose answer nobody waits for: questions are counted from 1.
 const NOBODY_ASKED: u32 = 0;
@@ -156,6 +161,8 @@ struct Offered {
 /// See the top of this file.
 pub(crate) struct Session {
     name: Option<String>,
+    /// Which client of this process it is.
+    number: u64,
     phase: Phase,
     heirs: BTreeSet<String>,
     ready: bool,
@@ -174,6 +181,7 @@ impl Session {
     pub(crate) fn new(name: Option<String>) -> Self {
         Self {
             name,
+            number: CLIENTS.fetch_add(1, Ordering::Relaxed),
             phase: Phase::Away,
             heirs: BTreeSet::new(),
             ready: false,
@@ -390,7 +398,7 @@ impl Session {
         match &self.name {
             Some(name) => {
                 self.phase = Phase::Registering;
-                vec![Effect::Send(Request::Register { name: name.clone() })]
+                vec![Effect::Send(Request::Register { name: name.clone(), client: self.number })]
             }
             None => self.online(),
         }
@@ -399,6 +407,10 @@ impl Session {
     /// Says everything again that outlives a connection.
     fn online(&mut self) -> Vec<Effect> {
         self.phase = Phase::Online;
+        let held = self
+            .owned
+            .values()
+            .map(|tenure| Request::Holds { table: tenure.table().to_owned(), epoch: tenure.epoch() });
         let heirs = self.heirs.iter().map(|table| Request::Heir { table: table.clone() });
         let released = self.released.iter().map(|(table, &(epoch, panicked))| Request::Release {
             table: table.clone(),
@@ -410,7 +422,8 @@ impl Session {
         let followed = self.followed.iter().flat_map(|(table, handles)| {
             (0..*handles).map(|_| Request::Follow { request: NOBODY_ASKED, table: table.clone() })
         });
-        let said = heirs.chain(released).chain(ready).chain(followed).chain(asked).map(Effect::Send);
+        let said =
+            held.chain(heirs).chain(released).chain(ready).chain(followed).chain(asked).map(Effect::Send);
         said.chain([Effect::Online]).collect()
     }
 
