@@ -138,6 +138,14 @@ fn wrong_usage_is_status_2_and_impossible_wishes_are_status_1() {
 
 /// Interrupted in the middle, it leaves neither a process nor a file.
 #[test]
+fn the_verdict_is_the_same_where_the_manager_dies_too() {
+    let result = result(&demo(&["--events", "100000", "--kills", "12", "--chaos", "--json"]));
+    let number = |name: &str| result[name].as_u64();
+    assert_eq!((number("kills"), number("manager_kills")), (Some(12), Some(4)), "{result}");
+    assert_eq!(number("commits"), Some(50_000), "{result}");
+}
+
+#[test]
 fn an_interrupted_demonstration_cleans_up() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let mut demo = Command::new(program("heirloom-under-test"))

@@ -19,6 +19,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = value_parser!(u64).range(..=100_000))]
     kills: u64,
 
+    /// Kill the manager too, with every third owner
+    #[arg(long)]
+    chaos: bool,
+
     /// Seed of the random moments; by default a new one, which is shown
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -68,7 +72,8 @@ enum Role {
 
 pub(super) fn run(args: Args) -> Outcome {
     let _logging = logging::start("warn");
-    let options = demo::Options { stream: args.stream.into(), kills: args.kills, seed: args.seed };
+    let options =
+        demo::Options { stream: args.stream.into(), kills: args.kills, chaos: args.chaos, seed: args.seed };
     let outcome = demo::run(&options)?;
     print(if args.json { &outcome.json } else { &outcome.page })?;
     outcome.failure.map_or(Ok(()), |failure| Err(failure.into()))

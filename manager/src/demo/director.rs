@@ -33,6 +33,12 @@ const CHECK: Duration = Duration::from_millis(20);
 /// Every so many kills, one is aimed at the middle of a commit; the others hit what they hit.
 const AIMED: u64 = 4;
 
+/// In chaos, every so many kills the manager dies with the owner.
+const MANAGER_TOO: u64 = 3;
+
+/// How much earlier or later it may die: as long as a handoff takes.
+const AROUND: Duration = Duration::from_millis(1);
+
 /// Between two looks at the notes; short, because every microsecond of it could hide a moment to kill at.
 const GLANCE: Duration = Duration::from_micros(50);
 
@@ -47,6 +53,16 @@ pub(super) struct Director<'a> {
     pub(super) story: &'a mut Story,
     pub(super) expectation: &'a Expectation,
     pub(super) events: u64,
+    pub(super) chaos: bool,
+}
+
+/// What is killed, and when.
+struct Target<'a> {
+    round: Round,
+    /// For the middle of a commit.
+    aim: Option<&'a Aim>,
+    /// The manager, where it dies too.
+    manager: Option<Process>,
 }
 
 impl Director<'_> {
@@ -59,7 +75,12 @@ impl Director<'_> {
         for (number, round) in (1..).zip(rounds) {
             let status = self.wait_for_standby(&client, &mut victims)?;
             let aim = (number % AIMED == 0).then_some(&aim);
-            let kill = self.kill_owner(*round, aim, &status, &client, &mut victims, rng)?;
+            let manager = match self.chaos && number % MANAGER_TOO == 0 {
+                true => Some(Process::open(status.manager_pid)?),
+                false => None,
+            };
+            let target = Target { round: *round, aim, manager };
+            let kill = self.kill_owner(&target, &status, &client, &mut victims, rng)?;
             self.story.tell_kill(&kill);
             kills.push(kill);
         }
@@ -118,8 +139,7 @@ impl Director<'_> {
 
     fn kill_owner(
         &mut self,
-        round: Round,
-        aim: Option<&Aim>,
+        Target { round, aim, manager }: &Target<'_>,
         status: &Status,
         client: &Client,
         victims: &mut Victims,
@@ -136,8 +156,17 @@ impl Director<'_> {
             Some(aim) => aim.stop_mid_commit(&process, || self.noted(owner.epoch), rng)?,
             None => spin(Duration::from_nanos(rng.random_range(0..20_000))),
         }
+        let manager_first = rng.random::<bool>();
+        if let Some(manager) = manager.as_ref().filter(|_| manager_first) {
+            manager.kill(Signal::KILL)?;
+            spin(rng.random_range(Duration::ZERO..AROUND));
+        }
         let killed_at = now_ns();
         process.kill(Signal::KILL)?;
+        if let Some(manager) = manager.as_ref().filter(|_| !manager_first) {
+            spin(rng.random_range(Duration::ZERO..AROUND));
+            manager.kill(Signal::KILL)?;
+        }
         self.notes.release_up_to(round.released_after);
         if !process.wait_exit(PATIENCE) {
             return Err(format!("owner {} was killed and does not die", owner.pid).into());
@@ -159,6 +188,7 @@ impl Director<'_> {
             victim: owner.pid,
             heir: heir.pid,
             position: heir.inherited_position,
+            manager: manager.as_ref().map(Process::pid),
             mid_commit: handoff.recovery != "clean",
             handoff_us: handoff_ns / 1000,
             stages_us: stages(&handoff, killed_at, &heir),

@@ -68,6 +68,8 @@ pub(crate) struct Options {
     pub(crate) stream: StreamOptions,
     /// How often the owner is killed.
     pub(crate) kills: u64,
+    /// Whether the manager is killed too, now and then.
+    pub(crate) chaos: bool,
     /// Chooses the moments.
     pub(crate) seed: Option<u64>,
 }
@@ -116,6 +118,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
         story: &mut story,
         expectation: &expectation,
         events: stream.events(),
+        chaos: options.chaos,
     };
     let report = director.play(&rounds, &mut rng)?;
     drop(story);

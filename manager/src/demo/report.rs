@@ -16,6 +16,8 @@ pub(super) struct Kill {
     pub(super) victim: u32,
     /// The owner after it.
     pub(super) heir: u32,
+    /// The manager that was killed with it.
+    pub(super) manager: Option<u32>,
     /// How many events were counted for good when the heir took over.
     pub(super) position: u64,
     /// Whether recovery found a commit in flight or a log being written.
@@ -32,6 +34,8 @@ pub(super) struct Report {
     events: u64,
     kills: u64,
     kills_mid_commit: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    manager_kills: u64,
     lost: u64,
     double_counted: u64,
     torn_reads: u64,
@@ -63,6 +67,11 @@ pub(super) struct Material {
     pub(super) elapsed: Duration,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "that is how serde calls it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Report {
     pub(super) fn new(material: Material) -> Self {
         let Material { events, kills_wanted, killed, kills, account, found, reads, elapsed } = material;
@@ -71,6 +80,7 @@ impl Report {
             events,
             kills: killed,
             kills_mid_commit: kills.iter().filter(|kill| kill.mid_commit).count() as u64,
+            manager_kills: kills.iter().filter(|kill| kill.manager.is_some()).count() as u64,
             lost: account.lost,
             double_counted: account.double_counted,
             torn_reads: reads.torn + account.torn,
@@ -128,6 +138,9 @@ impl Report {
             self.kills_mid_commit,
             self.elapsed_ms / 1000.0
         );
+        if self.manager_kills > 0 {
+            let _ = writeln!(page, "{} managers killed with them", self.manager_kills);
+        }
         let _ =
             writeln!(page, "{} reads from another process, {ownerless} of them without an owner", self.reads);
         let _ = match self.failure() {
@@ -212,6 +225,7 @@ mod tests {
             victim,
             heir: victim + 1,
             position: 5,
+            manager: None,
             mid_commit: victim == 1,
             handoff_us,
             stages_us: vec![("notice", handoff_us)],

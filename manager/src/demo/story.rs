@@ -44,11 +44,12 @@ impl Story {
     pub(super) fn tell_kill(&mut self, kill: &Kill) {
         self.told += 1;
         let Kill { victim, heir, position, handoff_us, .. } = kill;
+        let too = kill.manager.map(|pid| format!(", and manager {pid},")).unwrap_or_default();
         let moment = if kill.mid_commit { " in the middle of a commit" } else { "" };
         let stages: Vec<String> =
             kill.stages_us.iter().map(|(stage, time_us)| format!("{stage} {}", ms(*time_us))).collect();
         let (number, of, handoff) = (self.told, self.kills, ms(*handoff_us));
-        self.tell(&format!("kill {number} of {of}: owner {victim} killed{moment}; {heir} went on at event {position} after {handoff}"));
+        self.tell(&format!("kill {number} of {of}: owner {victim}{too} killed{moment}; {heir} went on at event {position} after {handoff}"));
         if !stages.is_empty() {
             self.tell(&format!("    {}", stages.join(", ")));
         }

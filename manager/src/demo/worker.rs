@@ -9,13 +9,15 @@ use super::clock::now_ns;
 use super::notes::{Logbook, Notes};
 use super::shared::{self, SharedRegion};
 use super::stream::Stream;
-use heirloom_worker::{Key, Reader, TableHeir, Transfer, Worker, Writer};
+use heirloom_worker::{AcceptError, BequestError, Key, Reader, TableHeir, Transfer, Worker, Writer};
 use std::error::Error;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 type Failure = Box<dyn Error>;
+
+type Sales = Writer<Car, Total>;
 
 /// How long a worker sleeps that has caught up with what is released of the stream.
 const WAIT: Duration = Duration::from_micros(50);
@@ -39,8 +41,7 @@ pub(super) fn run(name: &str, stream: &Stream, notes: &Path) -> Result<(), Failu
     worker.heir("sales", Tracker(sender))?;
     worker.ready()?;
     for transfer in inbox {
-        let position = transfer.bequest::<u64>()?.unwrap_or(0);
-        let sales = transfer.accept::<Car, Total>()?;
+        let Some((position, sales)) = take(transfer)? else { continue };
         let logbook = notes
             .begin(sales.epoch(), std::process::id(), sales.version(), position)
             .ok_or("the notes have no room for one more ownership")?;
@@ -50,6 +51,19 @@ pub(super) fn run(name: &str, stream: &Stream, notes: &Path) -> Result<(), Failu
         count.from(position)?;
     }
     Ok(())
+}
+
+/// Takes the table, and the position where its last owner was; none where the manager has died meanwhile, and the next
+/// one offers it again.
+fn take(transfer: Transfer) -> Result<Option<(u64, Sales)>, Failure> {
+    let position = match transfer.bequest::<u64>() {
+        Err(BequestError::Withdrawn { .. }) => return Ok(None),
+        position => position?.unwrap_or(0),
+    };
+    match transfer.accept() {
+        Err(AcceptError::Withdrawn { .. }) => Ok(None),
+        sales => Ok(Some((position, sales?))),
+    }
 }
 
 /// A line of the stream, with what would otherwise be made anew for each event.
@@ -81,7 +95,7 @@ struct Count<'a> {
     models: Vec<u8>,
     notes: &'a Notes<SharedRegion>,
     logbook: Logbook<'a, SharedRegion>,
-    sales: Writer<Car, Total>,
+    sales: Sales,
 }
 
 impl Count<'_> {
