@@ -103,8 +103,10 @@ pub struct Term {
     pub epoch: u64,
     /// The last write before it, and its own last write.
     pub writes: (u64, u64),
-    /// When its first commit and its last had returned, in nanoseconds of `CLOCK_MONOTONIC`.
-    pub returned_ns: (u64, u64),
+    /// When its first commit began and had returned, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub first_ns: (u64, u64),
+    /// The same of its last.
+    pub last_ns: (u64, u64),
 }
 
 /// What a reader has met.
@@ -118,8 +120,8 @@ pub struct Met {
 
 impl fmt::Display for Term {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { epoch, writes, returned_ns } = self;
-        write!(f, "{epoch} {} {} {} {}", writes.0, writes.1, returned_ns.0, returned_ns.1)
+        let Self { epoch, writes: (left, last), first_ns: first, last_ns } = self;
+        write!(f, "{epoch} {left} {last} {} {} {} {}", first.0, first.1, last_ns.0, last_ns.1)
     }
 }
 
@@ -127,8 +129,8 @@ impl FromStr for Term {
     type Err = String;
 
     fn from_str(line: &str) -> Result<Self, String> {
-        let [epoch, left, last, first_ns, last_ns] = numbers(line)?;
-        Ok(Self { epoch, writes: (left, last), returned_ns: (first_ns, last_ns) })
+        let [epoch, left, last, a, b, c, d] = numbers(line)?;
+        Ok(Self { epoch, writes: (left, last), first_ns: (a, b), last_ns: (c, d) })
     }
 }
 
@@ -184,28 +186,28 @@ fn own<S: Sale>() -> Outcome {
     for transfer in inbox {
         let left = transfer.bequest::<u64>()?.unwrap_or(0);
         let mut sales = transfer.accept::<u64, Versioned<S>>()?;
-        commit(&mut sales, left + 1)?;
-        let first_ns = now_ns();
+        let first_ns = commit(&mut sales, left + 1)?;
         everything_is_there(&sales, left + 1)?;
-        let mut last = left + 1;
+        let (mut last, mut last_ns) = (left + 1, first_ns);
         while !sales.is_recalled() {
             last += 1;
-            commit(&mut sales, last)?;
+            last_ns = commit(&mut sales, last)?;
         }
-        let returned_ns = (first_ns, now_ns());
         let epoch = sales.epoch();
         sales.release()?;
-        tell(&Term { epoch, writes: (left, last), returned_ns }.to_string())?;
+        tell(&Term { epoch, writes: (left, last), first_ns, last_ns }.to_string())?;
     }
     Ok(())
 }
 
-fn commit<S: Sale>(sales: &mut Writer<u64, Versioned<S>>, number: u64) -> Outcome {
+/// Commits a write, and says when that began and had returned.
+fn commit<S: Sale>(sales: &mut Writer<u64, Versioned<S>>, number: u64) -> Outcome<(u64, u64)> {
+    let begun_ns = now_ns();
     let mut transaction = sales.transaction();
     transaction.insert(&(number % KEYS), &S::new(number).into())?;
     transaction.bequeath(&number)?;
     transaction.commit()?;
-    Ok(())
+    Ok((begun_ns, now_ns()))
 }
 
 /// Every key has the value of its newest write, up to `last`.

@@ -33,6 +33,7 @@ mod status;
 mod story;
 mod table;
 
+pub(crate) use clock::now_ns;
 pub use error::ManagerError;
 
 use crate::config::Config;

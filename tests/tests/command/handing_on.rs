@@ -64,7 +64,9 @@ fn another_worker_takes_over_under_load() {
     eprintln!("{}", told.text());
     let answer: serde_json::Value = serde_json::from_str(told.text()).expect("it is JSON");
     assert_eq!(answer["owner"]["name"], "shop");
-    assert!(answer["paused_us"].as_u64().is_some_and(|paused| paused > 0), "{answer}");
+    let [least, most] =
+        [0, 1].map(|end| answer["paused_us"][end].as_u64().expect("both were seen to commit"));
+    assert!(0 < least && least <= most, "{answer}");
     assert!(answer["granted_us"].as_u64().is_some_and(|granted| granted > 0), "{answer}");
     assert!(new.is_owner() && !old.is_owner());
 }
