@@ -185,11 +185,12 @@ fn a_dead_answer_is_no_answer() {
     next.tell("offered");
 }
 
-/// From readiness to the offer, beside a question and its answer: this machine does other things too. Not often, because
-/// what is found in vain is tried ten times a second at most.
+/// From readiness to the offer, beside a question and its answer: this machine does other things too.
 fn offered_within_5_ms(house: &House) {
-    let (mut offers, mut answers): (Vec<_>, Vec<_>) = (0..5)
+    let (mut offers, mut answers): (Vec<_>, Vec<_>) = (0..3)
         .map(|_| {
+            // The tries before this one are of another second: ten are made in one.
+            sleep(Duration::from_secs(1));
             let mut client = house.client();
             let before = Instant::now();
             client.status();
@@ -200,7 +201,7 @@ fn offered_within_5_ms(house: &House) {
     offers.sort();
     answers.sort();
     println!("ready to offered: {offers:?}; a status: {answers:?}");
-    assert!(offers[2] < Duration::from_millis(5) + 3 * answers[2], "{offers:?}, and a status {answers:?}");
+    assert!(offers[1] < Duration::from_millis(5) + 3 * answers[1], "{offers:?}, and a status {answers:?}");
 }
 
 fn ready_to_offered(house: &House) -> Duration {
