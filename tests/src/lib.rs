@@ -17,6 +17,7 @@
 //! | `.ci/loom` | every order of loads and stores of some threads, for any processor | `HEIRLOOM_PREEMPTIONS=4` |
 //! | `cargo test -p heirloom-tests --test kills` | real processes, really killed, lose nothing that returned | `HEIRLOOM_KILL_ROUNDS=5000` |
 //! | `cargo test -p heirloom-tests --test manager_death` | the manager is killed as well, alone and with the owner | `HEIRLOOM_KILL_ROUNDS=1000` |
+//! | `cargo test --release -p heirloom-tests --test live_handoff -- --nocapture` | a handoff under full load fails no read and loses no commit; how long writes pause, stage by stage | `HEIRLOOM_HANDOFFS=1000` |
 //! | `.ci/fuzz` | garbage of any kind ends in an answer or an error | `.ci/fuzz 3600` |
 //! | `.ci/asan`, `.ci/valgrind` | no byte outside is touched | `.ci/asan --everything` |
 //! | `.ci/faults` | each of these fails where it must: faults are planted, one at a time | `.ci/faults --all` |
