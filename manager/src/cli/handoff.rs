@@ -120,6 +120,8 @@ struct Commits<'r> {
     epoch: u64,
     version: u64,
     came: Between,
+    /// When the last look began: what it did not see came later.
+    looked_ns: u64,
 }
 
 /// Between two looks, in nanoseconds: something was not there yet at the one, and was there at the other.
@@ -141,7 +143,8 @@ impl<'r> Commits<'r> {
             thread::sleep(LOOK_EVERY);
             let (look_ns, (epoch, version)) = (now_ns(), look(reader));
             if version != first {
-                return Some(Self { reader, epoch, version, came: before_ns..=now_ns() });
+                let came = before_ns..=now_ns();
+                return Some(Self { reader, epoch, version, came, looked_ns: look_ns });
             }
             before_ns = look_ns;
         }
@@ -152,20 +155,24 @@ impl<'r> Commits<'r> {
     fn until_the_next_owners(mut self, done: &AtomicBool) -> Option<Looks> {
         // Or each look would be some 50 microseconds late. Where that cannot be had, it is.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
-        let (mut give_up, mut is_last) = (None::<Instant>, false);
-        let mut before_ns = *self.came.end();
+        let (mut give_up, mut was_there) = (None::<Instant>, None);
+        let mut before_ns = self.looked_ns;
         loop {
             let (look_ns, (epoch, version)) = (now_ns(), look(self.reader));
-            if version != self.version {
-                let came = before_ns..=now_ns();
-                if epoch != self.epoch {
-                    let latest = if is_last { *self.came.end() } else { u64::MAX };
-                    return Some(Looks { last: *self.came.start()..=latest, first: came });
+            let is_new = std::mem::replace(&mut self.version, version) != version;
+            match was_there {
+                None if epoch != self.epoch => was_there = Some(!is_new),
+                None if is_new => self.came = before_ns..=now_ns(),
+                None => {}
+                // What had come when the new epoch was first seen may have been of either owner; this is the next one's.
+                Some(was_there) if is_new => {
+                    let latest = if was_there { *self.came.end() } else { u64::MAX };
+                    let earliest = if was_there { before_ns } else { 0 };
+                    let last = *self.came.start()..=latest;
+                    return Some(Looks { last, first: earliest..=now_ns() });
                 }
-                (self.version, self.came) = (version, came);
+                Some(_) => {}
             }
-            // Otherwise more may have come, between this look and the end of the epoch.
-            is_last = epoch != self.epoch;
             before_ns = look_ns;
             let now = Instant::now();
             if done.load(Ordering::Relaxed) && now > *give_up.get_or_insert(now + PATIENCE) {

@@ -231,12 +231,13 @@ impl Control {
         // The manager's copy is closed when it has been sent: until then the manager itself counts as a writer.
         let writable = of.write_handle.take();
         let event = Event::Granted { table: of.id.to_string(), epoch };
+        of.story.granted();
         let Some(client) = self.client_of(to) else { return Some(Input::Disconnected { worker: to }) };
         client.way.send(&event, writable);
         let of = &mut self.tables[table];
         of.search.granted(self.registry.passings_over());
         of.counts.handoffs += 1;
-        of.last_handoff = Some(of.story.granted(&of.id, to, epoch, why));
+        of.last_handoff = Some(of.story.tell(&of.id, to, epoch, why));
         self.wishes_granted(table, to);
         None
     }

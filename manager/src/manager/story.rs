@@ -14,6 +14,7 @@ pub(super) struct Story {
     found_ns: u64,
     offered_ns: u64,
     accepted_ns: u64,
+    granted_ns: u64,
     recovery: Option<Recovery>,
 }
 
@@ -49,14 +50,13 @@ impl Story {
         self.accepted_ns = now_ns();
     }
 
-    /// The write handle was sent: the end. Tells the story in the log.
-    pub(super) fn granted(
-        &self,
-        table: &str,
-        to: WorkerId,
-        epoch: u64,
-        why: &TransferReason,
-    ) -> HandoffStatus {
+    /// The write handle is sent now: from here on there may be commits.
+    pub(super) fn granted(&mut self) {
+        self.granted_ns = now_ns();
+    }
+
+    /// The end. Tells the story in the log.
+    pub(super) fn tell(&self, table: &str, to: WorkerId, epoch: u64, why: &TransferReason) -> HandoffStatus {
         let at = |ns| since_us(self.noticed_ns, ns);
         let status = HandoffStatus {
             reason: in_words(why),
@@ -66,7 +66,7 @@ impl Story {
             found_us: at(self.found_ns),
             offered_us: at(self.offered_ns),
             accepted_us: at(self.accepted_ns),
-            granted_us: at(now_ns()),
+            granted_us: at(self.granted_ns),
             recovery: match self.recovery {
                 None | Some(Recovery::Clean) => "clean",
                 Some(Recovery::LogDiscarded) => "log_discarded",
