@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::support::new_table;
+use super::support::{new_table, new_table_of};
 use crate::region::{HeapRegion, Region};
+use crate::table::class::SPAN_UNITS;
 use crate::table::layout::{BLOCKS, FREE_SPANS, LOG_PRESENT, LOG_STEP_WORDS, MOST_BUCKETS};
-use crate::table::{self, TableOptions, TableWriter};
+use crate::table::{self, Kind, TableOptions, TableReader, TableWriter};
 
 struct Random(u64);
 
@@ -144,8 +145,14 @@ fn memory_of_one_class_serves_another() {
 /// Runs of several spans come up where the survey is, and are counted as what they are.
 #[test]
 fn a_survey_takes_the_middle_of_a_run_for_none() {
+    for seed in 0..4 {
+        runs_of_all_lengths(seed);
+    }
+}
+
+fn runs_of_all_lengths(seed: u64) {
     let (region, mut writer) = writer_of(64 << 20);
-    let mut random = Random(0);
+    let mut random = Random(seed);
     let value = vec![5; 64 * 1024 + 8];
     for update in 0..30_000 {
         let most = 8 << random.below(14);
@@ -154,5 +161,53 @@ fn a_survey_takes_the_middle_of_a_run_for_none() {
         if update % 500 == 0 {
             table::verify(&region).unwrap_or_else(|error| panic!("after {update} updates: {error}"));
         }
+    }
+}
+
+/// A pin may come at any time while memory is given back, and go again: what it wants stays where it is, and no run is given
+/// back that has some of it.
+#[test]
+fn a_pin_may_come_while_memory_is_given_back() {
+    let key = |number: u64| number.to_be_bytes()[6..].to_vec();
+    let (keys, stay) = (700_u64, |number: &u64| number % 7 == 3);
+    for kind in [Kind::Set, Kind::OrderedSet] {
+        let (mut released_beside, mut released) = (0, 0);
+        for pinned_at in (0..240).step_by(3) {
+            let region = new_table_of(kind, 1 << 20);
+            let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+            writer.batch_commits = 5;
+            for number in 0..keys {
+                writer.insert(&key(number), &[number as u8; 100]).unwrap();
+            }
+            let mut transaction = writer.transaction();
+            for number in (0..keys).filter(|number| !stay(number)) {
+                transaction.remove(&key(number)).unwrap();
+            }
+            transaction.commit().unwrap();
+            while writer.make_room(1000).unwrap() > 0 {}
+            writer.compaction.least_free_units = SPAN_UNITS;
+            let mut pin = None;
+            for beat in 0..600 {
+                if beat == pinned_at {
+                    pin = Some(table::pin(&region).unwrap());
+                }
+                if beat == pinned_at + 40 {
+                    table::unpin(&region, pin.take().expect("it was pinned"));
+                }
+                writer.insert(&key(beat % 10 * 7 + 3), &[1; 20]).unwrap();
+                if let Some(pin) = pin {
+                    let snapshot = TableReader::open(&region).unwrap();
+                    assert_eq!(snapshot.snapshot(pin).len().unwrap(), keys / 7);
+                }
+                if (pinned_at..pinned_at + 60).contains(&beat) {
+                    table::verify(&region).unwrap_or_else(|error| panic!("pinned at {pinned_at}: {error}"));
+                }
+            }
+            let report = table::verify(&region).unwrap();
+            released += usize::from(report.free_spans > 0);
+            released_beside += usize::from(report.draining > 0);
+        }
+        println!("{}: {released} gave back, {released_beside} were left draining", kind.name());
+        assert!(released > 0);
     }
 }

@@ -10,13 +10,13 @@ use crate::table::{self, Kind, WriteError};
 fn every_store_of_every_operation() {
     let kind = Kind::Set;
     let mut states = States::of(kind);
-    for seed in 0..10 * effort() as u64 {
-        random_operations(&mut states, kind, 100 + seed);
-    }
     growing_and_shrinking(&mut states);
     re_inserts(&mut states, kind);
     full_table(&mut states, kind);
     large_transactions(&mut states, kind);
+    for seed in 0..10 * effort() as u64 {
+        random_operations(&mut states, kind, 100 + seed);
+    }
     states.must_have(&[
         "insert",
         "overwrite",

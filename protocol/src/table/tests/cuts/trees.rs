@@ -23,9 +23,6 @@ pub(super) const OF_ANY_ORDER: [&str; 8] = [
 fn every_store_of_every_operation() {
     let kind = Kind::OrderedSet;
     let mut states = States::of(kind);
-    for seed in 0..8 * effort() as u64 {
-        random_operations(&mut states, kind, 100 + seed);
-    }
     growing_and_shrinking(&mut states);
     long_separators(&mut states);
     lanes(&mut states);
@@ -34,6 +31,9 @@ fn every_store_of_every_operation() {
     full_table(&mut states, kind);
     full_of_empty_leaves(&mut states);
     large_transactions(&mut states, kind);
+    for seed in 0..8 * effort() as u64 {
+        random_operations(&mut states, kind, 100 + seed);
+    }
     states.must_have(&OF_ANY_ORDER);
     states.must_have(&[
         "overwrite",
