@@ -172,7 +172,7 @@ fn a_pin_may_come_while_memory_is_given_back() {
     let (keys, stay) = (700_u64, |number: &u64| number % 7 == 3);
     for kind in [Kind::Set, Kind::OrderedSet] {
         let (mut released_beside, mut released) = (0, 0);
-        for pinned_at in (0..240).step_by(3) {
+        for pinned_at in 0..200 {
             let region = new_table_of(kind, 1 << 20);
             let mut writer = TableWriter::open(region.clone(), 0).unwrap();
             writer.batch_commits = 5;
@@ -187,7 +187,7 @@ fn a_pin_may_come_while_memory_is_given_back() {
             while writer.make_room(1000).unwrap() > 0 {}
             writer.compaction.least_free_units = SPAN_UNITS;
             let mut pin = None;
-            for beat in 0..600 {
+            for beat in 0..320 {
                 if beat == pinned_at {
                     pin = Some(table::pin(&region).unwrap());
                 }
