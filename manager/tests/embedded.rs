@@ -4,7 +4,11 @@
 use heirloom_manager::manager::embedded::{House, LoadError, Table};
 use heirloom_manager::manager::{Manager, ManagerError};
 use heirloom_manager::registry::Candidates;
+use heirloom_protocol::sys::inherit::NamedDescriptor;
+use heirloom_protocol::sys::{Process, Segment};
+use heirloom_protocol::table::{self, TableOptions, TableWriter};
 use heirloom_worker::{HandOn, Owned, OwnedError, Reader, TableHeir, Transfer, TransferReason, Worker};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -43,6 +47,48 @@ fn next(inbox: &Receiver<Transfer>) -> Transfer {
 /// Panics without a word on standard error.
 fn die<T>() -> T {
     std::panic::resume_unwind(Box::new("as the test wants"))
+}
+
+/// What a supervisor hands down.
+fn kept(name: &str, descriptor: &impl AsFd) -> NamedDescriptor {
+    NamedDescriptor { name: name.to_owned(), descriptor: descriptor.as_fd().try_clone_to_owned().unwrap() }
+}
+
+#[test]
+fn a_table_that_outlived_its_program_is_not_filled_anew() {
+    let options = TableOptions::set(16 << 20);
+    let segment = Segment::create("sales", options.segment_bytes()).unwrap();
+    let region = Arc::new(segment.map().unwrap());
+    table::create(&region, &options).unwrap();
+    table::begin_epoch(&region, 7).unwrap();
+    let mut before = TableWriter::open(region, 7).unwrap();
+    before.insert(&1_u64.to_be_bytes(), b"x").unwrap();
+    drop(before);
+    let start = |received| {
+        let sales = Table::set("sales").max_bytes(16 << 20).find_me(|ready: &Candidates| ready.named("w"));
+        let sales = sales.hydrate_with(|_| panic!("it is there already"));
+        Manager::embedded().descriptor_store(received).table(sales).start()
+    };
+    let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let process = Process::open(child.id()).unwrap();
+    let before = format!("house.{}", child.id());
+    let error = start(vec![kept("table.sales", &segment), kept(&before, &process)]).unwrap_err();
+    assert!(matches!(error, ManagerError::StillRunning { pid } if pid == child.id()), "{error}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let house = start(vec![kept("table.sales", &segment), kept(&before, &process)]).unwrap();
+    let (_worker, inbox) = candidate(&house);
+    let transfer = next(&inbox);
+    assert_eq!((transfer.epoch(), transfer.reason()), (8, &TransferReason::ManagerDied));
+    let sales = transfer.accept::<u64, [u8]>().unwrap();
+    assert_eq!(sales.get(&1).unwrap().as_deref(), Some(&b"x"[..]));
+
+    // Of another kind than the program says now: it stays with the supervisor.
+    let other = Table::bag("sales").max_bytes(16 << 20);
+    let error =
+        Manager::embedded().descriptor_store(vec![kept("table.sales", &segment)]).table(other).start();
+    assert!(matches!(error, Err(ManagerError::Adopt { .. })), "{error:?}");
 }
 
 #[test]

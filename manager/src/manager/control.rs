@@ -191,10 +191,15 @@ impl Control {
     }
 
     /// The same for workers that are threads and tasks of this process, with tables that are filled by now.
-    pub(super) fn embedded(tables: Vec<Table>, times: ManagerConfig) -> Self {
+    pub(super) fn embedded(
+        tables: Vec<Table>,
+        times: ManagerConfig,
+        supervision: Supervision,
+        kept: Kept,
+    ) -> Self {
         // It has no tasks, and no connections: nobody says anything there.
         let ((own, _), (said, _)) = (mpsc::unbounded_channel(), mpsc::channel(1));
-        Self {
+        let mut control = Self {
             tables,
             clients: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -210,11 +215,13 @@ impl Control {
             next_look: Instant::now(),
             own,
             embedded: true,
-            supervision: Supervision::none(),
+            supervision,
             said,
             connections: 0,
             connections_per_user: usize::MAX,
-        }
+        };
+        control.adopt(kept);
+        control
     }
 
     /// Takes up a client of this process.

@@ -202,7 +202,9 @@ impl Control {
 
     /// The owner's pidfd goes to the supervisor, and then the epoch into the header, before the grant is sent (rule H13).
     fn store(&mut self, table: usize, to: WorkerId, epoch: u64) -> Input {
-        if let Some(Worker { process, number, .. }) = self.workers.get(&to) {
+        // A thread of this process dies with it.
+        let owner = self.workers.get(&to).filter(|_| !self.embedded);
+        if let Some(Worker { process, number, .. }) = owner {
             let of = &mut self.tables[table];
             let name = OwnerName { epoch, pid: to.pid, client: *number, table: of.id.to_string() };
             self.supervision.keep_owner(&name, process);

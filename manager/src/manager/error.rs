@@ -4,6 +4,7 @@ use super::embedded::LoadError;
 use crate::config::users::UnknownName;
 use crate::hydrate::HydrateError;
 use heirloom_protocol::region::MapError;
+use heirloom_protocol::sys::notify::NotifyError;
 use heirloom_protocol::sys::{ListenError, SegmentError};
 use heirloom_protocol::table::OpenError;
 use std::io;
@@ -61,6 +62,15 @@ pub enum ManagerError {
         table: String,
         /// Why.
         why: String,
+    },
+    /// What was in the descriptor store cannot be taken up, or no more be put there.
+    #[error("the descriptor store cannot be used: {0}")]
+    Store(#[from] NotifyError),
+    /// The program that had these tables before is alive, and may write to them.
+    #[error("process {pid} has these tables, and is alive: end it first")]
+    StillRunning {
+        /// The process.
+        pid: u32,
     },
     /// A user or group in `owner` or `readers` is not known here.
     #[error("table `{table}`: {error}")]

@@ -3,6 +3,7 @@
 //! | name | descriptor | stored | forgotten |
 //! | --- | --- | --- | --- |
 //! | `table.ID` | the table's memory | once it is hydrated, before it is offered | never |
+//! | `house.PID` | the pidfd of a program with its manager inside | before it has any table | once it has died |
 //! | `owner.EPOCH.PID.CLIENT.ID` | the pidfd of an owner | before the epoch is in the header, and that before the grant (rule H13) | once the table is recovered |
 //!
 //! So the next manager finds for the epoch in the header whoever may own the table, also where this one died before the
@@ -20,6 +21,8 @@ pub(super) struct Kept {
     /// By table.
     pub(super) segments: BTreeMap<String, OwnedFd>,
     pub(super) owners: Vec<(OwnerName, OwnedFd)>,
+    /// Programs that had the manager inside them.
+    pub(super) houses: Vec<(u32, OwnedFd)>,
 }
 
 /// The name of an owner's pidfd.
@@ -39,6 +42,8 @@ impl Kept {
         for NamedDescriptor { name, descriptor } in received {
             if let Some(table) = name.strip_prefix("table.") {
                 kept.segments.insert(table.to_owned(), descriptor);
+            } else if let Some(pid) = name.strip_prefix("house.").and_then(|pid| pid.parse().ok()) {
+                kept.houses.push((pid, descriptor));
             } else if let Some(owner) = OwnerName::parse(&name) {
                 kept.owners.push((owner, descriptor));
             } else {
@@ -53,6 +58,11 @@ impl Kept {
         let at = self.owners.iter().position(|(name, _)| name.table == table && name.epoch == epoch)?;
         Some(self.owners.swap_remove(at))
     }
+}
+
+/// The name of the pidfd of a program with its manager inside.
+pub(super) fn house_name(pid: u32) -> String {
+    format!("house.{pid}")
 }
 
 /// The name of a table's memory.

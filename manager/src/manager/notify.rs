@@ -5,6 +5,7 @@
 //! hydrated.
 
 use super::kept::{self, OwnerName};
+use heirloom_protocol::sys::Process;
 use heirloom_protocol::sys::notify::{Notifier, NotifyError};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -64,6 +65,18 @@ impl Supervision {
             patiently(notifier, PATIENCE, || notifier.store(&kept::table_name(table), memory.as_fd(), false))
         })?;
         patiently(notifier, PATIENCE, || notifier.barrier(PATIENCE))
+    }
+
+    /// Has the pidfd of this program kept, whose threads own the tables.
+    pub(super) fn keep_house(&self, process: &Process) -> Result<(), NotifyError> {
+        let Some(notifier) = &self.0 else { return Ok(()) };
+        let name = kept::house_name(process.pid());
+        patiently(notifier, PATIENCE, || notifier.store(&name, process.as_fd(), false))
+    }
+
+    /// A program of that process id is known to be dead.
+    pub(super) fn forget_house(&self, pid: u32) {
+        self.tell(|notifier| patiently(notifier, PATIENCE, || notifier.forget(&kept::house_name(pid))));
     }
 
     /// Has the pidfd of an owner to be kept. It is not lost where that fails, nor is its table: see [`super::kept`].

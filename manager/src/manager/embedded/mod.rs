@@ -46,8 +46,14 @@ pub use hydration::{Hydration, LoadError};
 pub use table::Table;
 
 use super::control::Control;
+use super::kept::Kept;
+use super::notify::Supervision;
 use super::{Manager, ManagerError, start};
 use crate::config::ManagerConfig;
+use heirloom_protocol::sys::Process;
+use heirloom_protocol::sys::inherit::{self, NamedDescriptor};
+use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// A manager that is about to start inside this program; made by [`Manager::embedded`].
@@ -56,6 +62,8 @@ use std::time::Duration;
 pub struct Embedded {
     tables: Vec<Table>,
     times: ManagerConfig,
+    /// What the supervisor handed down, where the tables are to outlive the program.
+    received: Option<io::Result<Vec<NamedDescriptor>>>,
 }
 
 impl Manager<'static> {
@@ -85,19 +93,73 @@ impl Embedded {
         self
     }
 
-    /// Creates the tables, fills them, one after the other and on this thread, and opens the house.
+    /// The tables outlive this program: whoever supervises it keeps their memory, by systemd's own convention, and hands it
+    /// back when the program is started again. A table that comes back is not hydrated: it is as it was, up to the last
+    /// commit that returned. Without a supervisor that listens, the tables end with the program.
+    ///
+    /// Two lines in the unit of a service make systemd such a supervisor:
+    ///
+    /// ```ini
+    /// [Service]
+    /// FileDescriptorStoreMax=64
+    /// NotifyAccess=main
+    /// ```
+    ///
+    /// Call it first in `main`: descriptors that were handed down would be inherited by every command that is started
+    /// before (rule H22). It takes all of them; a program that is handed others too takes them itself, with
+    /// [`inherit::received_descriptors`](heirloom_protocol::sys::inherit::received_descriptors), and passes on what is
+    /// left to [`Embedded::descriptor_store`].
+    pub fn descriptor_store_from_env(mut self) -> Self {
+        self.received = Some(inherit::received_descriptors());
+        self
+    }
+
+    /// The same, with what was handed down.
+    pub fn descriptor_store(mut self, received: Vec<NamedDescriptor>) -> Self {
+        self.received = Some(Ok(received));
+        self
+    }
+
+    /// Takes up the tables that come back, creates and fills the others, one after the other and on this thread, and
+    /// opens the house.
     ///
     /// # Errors
-    /// [`ManagerError`] where there is no memory for them, two have one id, or one cannot be filled.
+    /// [`ManagerError`] where there is no memory for them, two have one id, one cannot be filled or taken up, or the program
+    /// that had them before is still alive.
     pub fn start(self) -> Result<House, ManagerError> {
+        let (supervision, mut kept) = match self.received {
+            None => (Supervision::none(), Kept::default()),
+            Some(received) => {
+                (Supervision::from_env(), Kept::sort(received.map_err(ManagerError::Inherited)?))
+            }
+        };
+        take_over(&supervision, &mut kept)?;
         start::check_memory(self.tables.iter().map(Table::limit))?;
         let mut tables = Vec::new();
         for table in self.tables {
             if tables.iter().any(|other: &super::table::Table| *other.id == *table.id()) {
                 return Err(ManagerError::TwoTables { table: table.id().to_owned() });
             }
-            tables.push(table.create()?);
+            let memory = kept.segments.remove(table.id());
+            tables.push(table.create_or_adopt(memory)?);
         }
-        House::open(Control::embedded(tables, self.times))
+        supervision.keep_tables(tables.iter().map(|table| (&*table.id, &*table.segment as &dyn AsFd)))?;
+        House::open(Control::embedded(tables, self.times, supervision, kept))
     }
+}
+
+/// Makes sure that the program which had the tables is dead, and says that it is this one now. Its threads wrote through the
+/// original descriptor, which the kernel does not count as a writer (rule H7): so its death is the proof that they do not
+/// any more.
+fn take_over(supervision: &Supervision, kept: &mut Kept) -> Result<(), ManagerError> {
+    let ourselves = Process::current().map_err(ManagerError::Runtime)?;
+    for (pid, pidfd) in kept.houses.drain(..) {
+        let before = Process::from_pidfd_of(pidfd, pid).map_err(ManagerError::Inherited)?;
+        // The same where a program has replaced itself by exec.
+        if !before.has_exited() && before.identity() != ourselves.identity() {
+            return Err(ManagerError::StillRunning { pid });
+        }
+        supervision.forget_house(pid);
+    }
+    Ok(supervision.keep_house(&ourselves)?)
 }

@@ -9,6 +9,7 @@ use crate::registry::{Candidate, Candidates};
 use heirloom_protocol::table::Kind;
 use serde::Serialize;
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,9 +115,16 @@ impl Table {
         self.config.max_bytes
     }
 
-    pub(super) fn create(self) -> Result<Created, ManagerError> {
-        let mut table = start::create(&self.config, self.find_me)?;
+    /// Takes up what came back, or makes an empty one and fills it.
+    pub(super) fn create_or_adopt(self, memory: Option<OwnedFd>) -> Result<Created, ManagerError> {
+        let mut table = match memory {
+            Some(memory) => start::adopt(&self.config, self.find_me, memory)?,
+            None => start::create(&self.config, self.find_me)?,
+        };
         table.embedded = true;
+        if table.adopted {
+            return Ok(table);
+        }
         if let Some(hydrate) = self.hydrate {
             Hydration::run(&table, hydrate)
                 .map_err(|error| ManagerError::Load { table: self.config.id, error })?;

@@ -1,0 +1,93 @@
+//! A service with its manager inside, and a supervisor that keeps its descriptors: what `tests/embedded_service.rs` kills.
+//!
+//! ```text
+//! supervise FOLDER              our supervisor, which takes this same program for the manager that it starts
+//! exec-child WORD...            its way to hand descriptors down
+//! manager --config FILE         the service: counts, one commit after the other, and notes what returned beside the file
+//! ```
+#![forbid(unsafe_code)]
+
+use heirloom_manager::config::Config;
+use heirloom_manager::manager::{Manager, embedded::Table};
+use heirloom_manager::registry::Candidates;
+use heirloom_manager::supervisor::{self, Options};
+use heirloom_protocol::sys::notify::Notifier;
+use heirloom_tests::ledger::Returned;
+use heirloom_worker::{TableHeir, Transfer};
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+use std::{env, process};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+fn main() -> Outcome {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["supervise", folder] => supervise(Path::new(folder)),
+        ["exec-child", words @ ..] => {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            Err(supervisor::exec_child(None, &words).into())
+        }
+        ["manager", "--config", file] => serve(&Path::new(file).with_file_name("returned")),
+        _ => Err("usage: service supervise FOLDER".into()),
+    }
+}
+
+fn tell(line: &str) -> Outcome {
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{line}")?;
+    Ok(output.flush()?)
+}
+
+fn supervise(folder: &Path) -> Outcome {
+    let file = folder.join("heirloom.toml");
+    std::fs::write(&file, "")?;
+    let config = Config::load(&file)?;
+    let mut options = Options::new(&config)?;
+    options.socket = Some(folder.join("socket"));
+    tell("ready")?;
+    Ok(supervisor::run(&config, &options)?)
+}
+
+struct Inbox(crossbeam_channel::Sender<Transfer>);
+
+impl TableHeir for Inbox {
+    fn transferred(&mut self, transfer: Transfer) {
+        let _ = self.0.send(transfer);
+    }
+}
+
+fn serve(record: &Path) -> Outcome {
+    let counts = Table::set("counts")
+        .max_bytes(16 << 20)
+        .find_me(|ready: &Candidates| ready.named("counter"))
+        .hydrate_with(|load| load.insert("hydrated", &u64::from(process::id())));
+    let house = Manager::embedded().descriptor_store_from_env().table(counts).start()?;
+    if let Some(supervisor) = Notifier::from_env()? {
+        supervisor.ready()?;
+    }
+
+    let (sender, inbox) = crossbeam_channel::unbounded();
+    let worker = house.worker("counter")?;
+    worker.heir("counts", Inbox(sender))?;
+    worker.ready()?;
+    let transfer = inbox.recv()?;
+    let returned = Returned::open(record)?;
+    let (left, last) = (transfer.bequest::<u64>()?.unwrap_or(0), returned.last()?);
+    let mut counts = transfer.accept::<str, u64>()?;
+    assert!(left == last || left == last + 1, "commit {last} returned, and the table is of {left}");
+    assert_eq!(counts.get("count")?.unwrap_or(0), left);
+    let hydrated = counts.get("hydrated")?.ok_or("it was hydrated once")?;
+    tell(&format!("{} {left} {hydrated} {}", process::id(), counts.epoch()))?;
+    for count in left + 1.. {
+        let mut transaction = counts.transaction();
+        transaction.insert("count", &count)?;
+        transaction.bequeath(&count)?;
+        transaction.commit()?;
+        returned.note(count)?;
+    }
+    Ok(())
+}
