@@ -2,7 +2,8 @@
 //!
 //! Clearing a table is one commit that removes each entry, so readers see all of a key or nothing, snapshots keep what
 //! they have, and a full table can be cleared (R15). It logs one word for each entry: 1,000,000 entries take some
-//! 100 ms and a log of 16 MB. Their memory is reusable as the slots are emptied, by the writes that follow.
+//! 100 to 200 ms (`cargo bench -p heirloom-protocol --bench whole_table`) and a log of 16 MB. Their memory is reusable as
+//! the slots are emptied, by the writes that follow.
 
 use super::bucket::Slot;
 use super::changes::RecordKind;

@@ -19,6 +19,13 @@
 //! still draining, and is given back once more. No reader is in there: a block is drained only when the horizon has passed
 //! the commit that freed it (R7). Only the owner does this (R14).
 //!
+//! **How much is left.** Memory in use stays within 1.3 of what the entries take, plus a fixed part that a table of a few MB
+//! feels and a large one does not: less than 1 MiB of free blocks is not gathered; each class of sizes in use has a run that it
+//! still carves up, from 16 KiB to 256 KiB for values of up to 64 KiB; header, log and change ring come on top. Measured under
+//! updates that change their size: 1 MB for values of up to 1 KiB, 4 to 5 MB for values of 8 bytes to 64 KiB (and 1.24 in
+//! all at 49 MB of entries, after ten million updates). The log that a long transaction made counts until a pass
+//! shortens it.
+//!
 //! While there are pins, no pass begins and nothing is moved: it would be there twice.
 //!
 //! The index, when it has shrunk, and the log, after a long transaction, are shortened in the same way. The index keeps
