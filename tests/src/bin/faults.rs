@@ -255,7 +255,8 @@ fn build(copy: &Path, flags: &str) -> Outcome<PathBuf> {
         ])
         .current_dir(copy)
         .env("CARGO_TARGET_DIR", copy.join(if flags.is_empty() { "target" } else { "target/flags" }))
-        .env("RUSTFLAGS", flags)
+        // What is planted is put in parentheses, among other things that a compiler warns of.
+        .env("RUSTFLAGS", format!("{flags} -Awarnings"))
         .stderr(Stdio::inherit())
         .output()?;
     if !built.status.success() {

@@ -20,16 +20,24 @@ thread_local! {
     static TABLES: RefCell<Vec<Option<Words>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The first byte says which kind of table; then come the changes to its words, until the input ends.
+/// What is asked of a table: one of these for each input, so that there are many inputs a second.
+const PARTS: [fn(&Words, &TableReader<&Words>); 4] = [read, snapshots, recover_and_verify, write];
+
+/// The first byte says which kind of table, and what is asked of it; then come the changes to its words, until the input
+/// ends.
 pub(super) fn segment(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    let kind = usize::from(input.byte()) % KINDS.len();
+    let first = usize::from(input.byte());
+    let (kind, part) = (first % KINDS.len(), first / KINDS.len() % PARTS.len());
     TABLES.with_borrow_mut(|tables| {
         tables.resize_with(KINDS.len(), || None);
-        let words = tables[kind].get_or_insert_with(|| table_of(KINDS[kind]));
+        let words = &*tables[kind].get_or_insert_with(|| table_of(KINDS[kind]));
         words.inner().undo();
         garble(words.inner(), &mut input);
-        try_everything(words);
+        words.allow(MOST_LOADS);
+        if let Ok(reader) = TableReader::open(words) {
+            PARTS[part](words, &reader);
+        }
     });
 }
 
@@ -102,45 +110,23 @@ fn garble(words: &RecordingRegion<HeapRegion>, input: &mut Input<'_>) {
     }
 }
 
-/// What the answers are does not matter here.
-fn try_everything(words: &Words) {
-    let call = |call: &mut dyn FnMut()| {
-        words.allow(MOST_LOADS);
-        call();
-    };
+/// A call may end in any answer, but must end.
+fn call(words: &Words, call: impl FnOnce()) {
     words.allow(MOST_LOADS);
-    let Ok(reader) = TableReader::open(words) else { return };
-    call(&mut || read(&reader));
-    call(&mut || drop(reader.scan(&mut |_, _| true)));
-    call(&mut || {
+    call();
+}
+
+fn read(words: &Words, reader: &TableReader<&Words>) {
+    call(words, || gets(reader));
+    call(words, || drop(reader.scan(&mut |_, _| true)));
+    call(words, || {
         let _ = reader.range(Bound::Unbounded, Bound::Unbounded, Order::Descending, &mut |_, _| true);
         let _ = reader.prefix(&[3], Order::Ascending, &mut |_, _| true);
     });
-    call(&mut || follow(&reader));
-    call(&mut || snapshots(words, &reader));
-    call(&mut || drop(table::verify(words)));
-    call(&mut || drop(table::recover(words)));
-    call(&mut || drop(table::verify(words)));
-    words.allow(MOST_LOADS);
-    let Ok(mut writer) = TableWriter::open(words, reader.epoch()) else { return };
-    for number in 0..60 {
-        call(&mut || drop(writer.insert(&key(number * 7), &[1; 40])));
-        call(&mut || drop(writer.remove(&key(number * 5))));
-    }
-    call(&mut || drop(writer.insert(b"long", &[1; 20_000])));
-    call(&mut || drop(writer.bequeath(b"x")));
-    call(&mut || drop(writer.remove_value(&key(3), &[7; 40])));
-    call(&mut || {
-        let mut transaction = writer.transaction();
-        for number in 0..50 {
-            let _ = transaction.insert(&key(1000 + number), &[2; 100]);
-        }
-        let _ = transaction.commit();
-    });
-    call(&mut || drop(table::verify(words)));
+    call(words, || follow(reader));
 }
 
-fn read(reader: &TableReader<&Words>) {
+fn gets(reader: &TableReader<&Words>) {
     for number in (0..450).step_by(19) {
         let _ = reader.get(&key(number));
         let _ = reader.values(&key(number), &mut |_| true);
@@ -163,15 +149,42 @@ fn follow(reader: &TableReader<&Words>) {
 
 /// The pins that are there, and one more.
 fn snapshots(words: &Words, reader: &TableReader<&Words>) {
-    let _ = table::pin(words);
+    call(words, || drop(table::pin(words)));
     for slot in 0..3 {
         let Some(version) = words.inner().load(72 + slot).checked_sub(1) else { continue };
-        let pin = table::Pin::from_parts(slot as u32, version);
-        let snapshot = reader.snapshot(pin);
-        for number in (0..450).step_by(37) {
-            let _ = snapshot.get(&key(number));
-        }
-        let _ = (snapshot.len(), snapshot.bequest(), snapshot.contains(&key(7)));
-        let _ = snapshot.scan(&mut |_, _| true);
+        let snapshot = reader.snapshot(table::Pin::from_parts(slot as u32, version));
+        call(words, || {
+            for number in (0..450).step_by(37) {
+                let _ = snapshot.get(&key(number));
+            }
+            let _ = (snapshot.len(), snapshot.bequest(), snapshot.contains(&key(7)));
+            let _ = snapshot.scan(&mut |_, _| true);
+        });
     }
+}
+
+fn recover_and_verify(words: &Words, _: &TableReader<&Words>) {
+    call(words, || drop(table::verify(words)));
+    call(words, || drop(table::recover(words)));
+    call(words, || drop(table::verify(words)));
+}
+
+fn write(words: &Words, reader: &TableReader<&Words>) {
+    call(words, || drop(table::recover(words)));
+    let Ok(mut writer) = TableWriter::open(words, reader.epoch()) else { return };
+    for number in 0..60 {
+        call(words, || drop(writer.insert(&key(number * 7), &[1; 40])));
+        call(words, || drop(writer.remove(&key(number * 5))));
+    }
+    call(words, || drop(writer.insert(b"long", &[1; 20_000])));
+    call(words, || drop(writer.bequeath(b"x")));
+    call(words, || drop(writer.remove_value(&key(3), &[7; 40])));
+    call(words, || {
+        let mut transaction = writer.transaction();
+        for number in 0..50 {
+            let _ = transaction.insert(&key(1000 + number), &[2; 100]);
+        }
+        let _ = transaction.commit();
+    });
+    call(words, || drop(table::verify(words)));
 }
