@@ -79,7 +79,11 @@ impl<'de> Input<'de> {
 
     fn variant(&mut self) -> Result<u32, KeyError> {
         match self.byte("a variant")? {
-            LONG_VARIANT => self.take("a variant").map(u32::from_be_bytes),
+            LONG_VARIANT => match u32::from_be_bytes(self.take("a variant")?) {
+                // One value has one key.
+                short if short < LONG_VARIANT.into() => Err(KeyError::Malformed { what: "a variant" }),
+                long => Ok(long),
+            },
             index => Ok(index.into()),
         }
     }

@@ -211,4 +211,6 @@ fn what_is_no_key_says_why() {
     assert_eq!(decode::<bool>(b"\x02"), Err(KeyError::Malformed { what: "a bool" }));
     assert_eq!(decode::<(String, u8)>(b"a\0"), Err(KeyError::Short { what: "a byte string" }));
     assert_eq!(decode::<String>(b"\xFF"), Err(KeyError::Malformed { what: "text in UTF-8" }));
+    let longer_than_it_need_be = decode::<Result<u8, u8>>(b"\xFF\0\0\0\0\0");
+    assert_eq!(longer_than_it_need_be, Err(KeyError::Malformed { what: "a variant" }));
 }
