@@ -20,7 +20,7 @@
 //! | `take_back` | dies at each store of a commit; recovery; the heir reuses | gets: nothing that returned is lost | 7,000 |
 //! | `returned` | gives memory back to the host; dies at that, and the heir does | gets: the value, whole | 400 |
 //! | `pins` | moves the horizon | pins: the owner knows the pin wherever its horizon is beyond it | 5,500 with 4 |
-//! | | overwrites and reuses | pins and gets: the value as of that version | 800 with 2 |
+//! | | overwrites and reuses | pins and gets: the value as of that version | 1,000 with 2 |
 //! | `releases` | most of the above, one word's stores relaxed | which models fail: the list of stores that must be release stores | |
 //!
 //! The faults that are for these models only are in `tests/faults/engine.toml`: the handshake without each of its fences.
