@@ -107,8 +107,7 @@ impl Embedded {
     ///
     /// Call it first in `main`: descriptors that were handed down would be inherited by every command that is started
     /// before (rule H22). It takes all of them; a program that is handed others too takes them itself, with
-    /// [`inherit::received_descriptors`](heirloom_protocol::sys::inherit::received_descriptors), and passes on what is
-    /// left to [`Embedded::descriptor_store`].
+    /// [`inherit::received_descriptors`], and passes on what is left to [`Embedded::descriptor_store`].
     pub fn descriptor_store_from_env(mut self) -> Self {
         self.received = Some(inherit::received_descriptors());
         self
