@@ -11,11 +11,11 @@
 //! a test is new.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, error, fs, io, thread};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -28,8 +28,10 @@ const PLANTED: &str = "HEIRLOOM_PLANTED";
 const ENGINE: &str = "protocol/src/table";
 /// Tests whose names begin so are for the engine built with loom.
 const LOOM: &str = "orderings::";
-/// A test that takes longer does not end. The longest takes some ten seconds.
-const MOST_SECONDS: u64 = 180;
+/// A test that takes longer without a fault does not end. The longest takes some ten seconds, on a machine at leisure.
+const MOST_TIME: Duration = Duration::from_secs(900);
+/// With a fault, it does not end where it takes four times as long as without, and so much more.
+const MORE_TIME: Duration = Duration::from_secs(30);
 
 /// What is asked at the place of each fault.
 const QUESTION: &str = r#"
@@ -120,10 +122,14 @@ fn run(part_of_name: &str, mode: Mode) -> Outcome<bool> {
         loom: if loom { Some(build(copy.path(), "--cfg loom")?) } else { None },
         folder: copy.path().join("protocol"),
     };
-    let healthy = side_by_side(named, |test| Ok((tests.passes(0, test)?, test)))?;
-    if let Some((_, test)) = healthy.iter().find(|(passes, _)| !passes) {
-        return Err(format!("without a fault, {test} fails, or there is no such test").into());
-    }
+    let healthy = side_by_side(named, |test| {
+        let started = Instant::now();
+        match tests.passes(0, test, MOST_TIME)? {
+            true => Ok((test, started.elapsed())),
+            false => Err(format!("without a fault, {test} fails, or there is no such test").into()),
+        }
+    })?;
+    let healthy: HashMap<&str, Duration> = healthy.into_iter().collect();
     let caught = side_by_side(chosen, |(number, fault)| {
         if mode == Mode::Survey {
             println!("{}: {}", fault.name, tests.that_fail(number)?.join(", "));
@@ -131,7 +137,7 @@ fn run(part_of_name: &str, mode: Mode) -> Outcome<bool> {
         }
         let mut missed_by = Vec::new();
         for test in fault.first_tests(count) {
-            if tests.passes(number, test)? {
+            if tests.passes(number, test, 4 * healthy[test] + MORE_TIME)? {
                 missed_by.push(test);
             }
         }
@@ -278,10 +284,11 @@ struct Tests {
 
 impl Tests {
     /// Whether one test passes with a fault (0: without one).
-    fn passes(&self, fault: usize, test: &str) -> Outcome<bool> {
+    fn passes(&self, fault: usize, test: &str, most_time: Duration) -> Outcome<bool> {
         let program = if test.starts_with(LOOM) { &self.loom } else { &Some(self.program.clone()) };
         let program = program.as_ref().ok_or("loom was not built")?;
-        let report = self.run(program, fault, &["--exact", &format!("table::tests::{test}")])?;
+        let arguments = ["--exact", &format!("table::tests::{test}")];
+        let report = self.run(program, fault, &arguments, most_time)?;
         Ok(report.contains("test result: ok. 1 passed"))
     }
 
@@ -291,7 +298,7 @@ impl Tests {
         for (program, below) in
             std::iter::once((&self.program, "")).chain(self.loom.iter().map(|loom| (loom, LOOM)))
         {
-            let report = self.run(program, fault, &[&format!("table::tests::{below}")])?;
+            let report = self.run(program, fault, &[&format!("table::tests::{below}")], MOST_TIME)?;
             let results = report.lines().filter_map(|line| line.strip_prefix("test table::tests::"));
             failed.extend(results.filter_map(|line| Some(line.strip_suffix(" ... FAILED")?.to_owned())));
             if !report.contains("test result:") {
@@ -302,7 +309,7 @@ impl Tests {
     }
 
     /// What they say; less of it where they do not end and are killed.
-    fn run(&self, program: &Path, fault: usize, arguments: &[&str]) -> Outcome<String> {
+    fn run(&self, program: &Path, fault: usize, arguments: &[&str], most_time: Duration) -> Outcome<String> {
         let process = Command::new(program)
             .args(arguments)
             .current_dir(&self.folder)
@@ -315,7 +322,7 @@ impl Tests {
         let handle = pidfd_open(process_id, PidfdFlags::empty())?;
         let (done, waiting) = std::sync::mpsc::channel::<()>();
         let watch = thread::spawn(move || {
-            let ended = waiting.recv_timeout(Duration::from_secs(MOST_SECONDS));
+            let ended = waiting.recv_timeout(most_time);
             if ended == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 // Where it has ended just now, there is nobody to be killed.
                 let _ = pidfd_send_signal(handle, Signal::KILL);
