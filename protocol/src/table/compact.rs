@@ -22,7 +22,7 @@
 //! **How much is left.** Memory in use stays within 1.3 of what the entries take, plus a fixed part that a table of a few MB
 //! feels and a large one does not: less than 1 MiB of free blocks is not gathered; each class of sizes in use has a run that it
 //! still carves up, from 16 KiB to 256 KiB for values of up to 64 KiB; header, log and change ring come on top. Measured under
-//! updates that change their size: 1 MB for values of up to 1 KiB, 4 to 5 MB for values of 8 bytes to 64 KiB (and 1.24 in
+//! updates that change their size: 1 MB for values of up to 1 KiB, 4 to 7 MB for values of 8 bytes to 64 KiB (and 1.24 in
 //! all at 49 MB of entries, after ten million updates). The log that a long transaction made counts until a pass
 //! shortens it.
 //!
