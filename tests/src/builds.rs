@@ -9,14 +9,13 @@
 //! owner says a [`Term`] after each of its ownerships, a reader what it has [`Met`] at its end. Whoever finds a value that
 //! is wrong, or of a write older than one seen before, ends with an error.
 
-use heirloom_worker::{
-    Client, CodecError, ReadError, Reader, Schema, TableHeir, Transfer, Versioned, Worker,
-};
+use crate::role::{tell, transfers};
+use heirloom_worker::{Client, CodecError, ReadError, Reader, Schema, Versioned, Worker};
 use heirloom_worker::{Value, Writer};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -160,28 +159,14 @@ pub fn main<S: Sale>() -> Outcome {
     }
 }
 
-fn tell(line: &str) -> Outcome {
-    let mut output = std::io::stdout().lock();
-    writeln!(output, "{line}")?;
-    Ok(output.flush()?)
-}
-
 fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 fn own<S: Sale>() -> Outcome {
-    struct Sender(crossbeam_channel::Sender<Transfer>);
-    impl TableHeir for Sender {
-        fn transferred(&mut self, transfer: Transfer) {
-            let _ = self.0.send(transfer);
-        }
-    }
     let worker = Worker::from_env(WORKER)?;
-    let (sender, inbox) = crossbeam_channel::unbounded();
-    worker.heir(TABLE, Sender(sender))?;
-    worker.ready()?;
+    let inbox = transfers(&worker, TABLE)?;
     tell("ready")?;
     for transfer in inbox {
         let left = transfer.bequest::<u64>()?.unwrap_or(0);
@@ -259,5 +244,5 @@ fn read<S: Sale>() -> Outcome {
             }
         }
     }
-    tell(&format!("{} {}", met.decoded, met.changed))
+    Ok(tell(&format!("{} {}", met.decoded, met.changed))?)
 }

@@ -5,6 +5,7 @@
 //! - [`Candidate`]: a worker of one's own choice of misbehaviour, started by the test.
 //! - [`builds`]: a program in two builds whose value types differ, as owner and as reader.
 //! - [`victims`]: owners and readers of such a house, to be killed whenever a test likes.
+//! - [`role`]: what the programs that tests start have in common.
 //! - [`ledger`]: a table whose whole content one number tells.
 //! - [`garbage`]: bytes that nobody wrote, for everything that reads.
 //! - [`eventually`]: waiting for something to happen, instead of sleeping for some time.
@@ -33,6 +34,7 @@ pub mod garbage;
 mod house;
 pub mod ledger;
 mod patience;
+pub mod role;
 pub mod victims;
 
 pub use actor::Actor;

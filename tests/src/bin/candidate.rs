@@ -17,11 +17,11 @@
 use heirloom_protocol::message::{Event, PROTOCOL_VERSION, Request};
 use heirloom_protocol::sys::Connection;
 use heirloom_tests::Misbehaviour;
-use heirloom_worker::{TableHeir, Transfer, Worker};
+use heirloom_tests::role::{tell, transfers};
+use heirloom_worker::Worker;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Signal, getpid, kill_process};
 use std::error::Error;
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Command;
@@ -52,16 +52,8 @@ fn main() -> Outcome {
 
 /// Takes the table and counts, with that much heap allocated after the gift: it makes the process slow to die.
 fn own(name: &str, table: &str, heap_bytes: usize, dies: bool) -> Outcome {
-    struct Sender(crossbeam_channel::Sender<Transfer>);
-    impl TableHeir for Sender {
-        fn transferred(&mut self, transfer: Transfer) {
-            let _ = self.0.send(transfer);
-        }
-    }
     let worker = Worker::from_env(name)?;
-    let (sender, inbox) = crossbeam_channel::unbounded();
-    worker.heir(table, Sender(sender))?;
-    worker.ready()?;
+    let inbox = transfers(&worker, table)?;
     tell("ready")?;
     for transfer in inbox {
         let bequest = transfer.bequest::<u64>()?.unwrap_or(0);
@@ -146,12 +138,6 @@ impl Handshake {
         let (event, mut received) = self.connection.recv_message()?.ok_or("the manager hung up")?;
         Ok((event, received.descriptors.pop()))
     }
-}
-
-fn tell(line: &str) -> Outcome {
-    let mut output = std::io::stdout().lock();
-    writeln!(output, "{line}")?;
-    Ok(output.flush()?)
 }
 
 /// Dies on the spot, as if killed from outside.

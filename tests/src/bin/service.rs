@@ -13,10 +13,9 @@ use heirloom_manager::registry::Candidates;
 use heirloom_manager::supervisor::{self, Options};
 use heirloom_protocol::sys::notify::Notifier;
 use heirloom_tests::ledger::Returned;
-use heirloom_worker::{TableHeir, Transfer};
+use heirloom_tests::role::{tell, transfers};
 use std::error::Error;
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::Path;
 use std::{env, process};
 
@@ -36,12 +35,6 @@ fn main() -> Outcome {
     }
 }
 
-fn tell(line: &str) -> Outcome {
-    let mut output = std::io::stdout().lock();
-    writeln!(output, "{line}")?;
-    Ok(output.flush()?)
-}
-
 fn supervise(folder: &Path) -> Outcome {
     let file = folder.join("heirloom.toml");
     std::fs::write(&file, "")?;
@@ -50,14 +43,6 @@ fn supervise(folder: &Path) -> Outcome {
     options.socket = Some(folder.join("socket"));
     tell("ready")?;
     Ok(supervisor::run(&config, &options)?)
-}
-
-struct Inbox(crossbeam_channel::Sender<Transfer>);
-
-impl TableHeir for Inbox {
-    fn transferred(&mut self, transfer: Transfer) {
-        let _ = self.0.send(transfer);
-    }
 }
 
 fn serve(record: &Path) -> Outcome {
@@ -70,11 +55,8 @@ fn serve(record: &Path) -> Outcome {
         supervisor.ready()?;
     }
 
-    let (sender, inbox) = crossbeam_channel::unbounded();
     let worker = house.worker("counter")?;
-    worker.heir("counts", Inbox(sender))?;
-    worker.ready()?;
-    let transfer = inbox.recv()?;
+    let transfer = transfers(&worker, "counts")?.next().ok_or("nothing was transferred")?;
     let returned = Returned::open(record)?;
     let (left, last) = (transfer.bequest::<u64>()?.unwrap_or(0), returned.last()?);
     let mut counts = transfer.accept::<str, u64>()?;

@@ -13,9 +13,9 @@
 #![forbid(unsafe_code)]
 
 use heirloom_tests::ledger::{KEYS, Returned, removed_by, standing, value_of, write_of};
-use heirloom_worker::{AcceptError, BequestError, Client, Reader, TableHeir, Transfer, Watched, Worker};
+use heirloom_tests::role::{tell, transfers};
+use heirloom_worker::{AcceptError, BequestError, Client, Reader, Watched, Worker};
 use std::error::Error;
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::{env, process};
@@ -38,12 +38,6 @@ fn main() -> Outcome {
     }
 }
 
-fn tell(line: &str) -> Outcome {
-    let mut output = std::io::stdout().lock();
-    writeln!(output, "{line}")?;
-    Ok(output.flush()?)
-}
-
 fn reader(table: &str) -> Result<Reader<u64, Vec<u64>>, Box<dyn Error>> {
     // Readers go on where the client is gone; its thread has nothing more to do.
     let client = Box::leak(Box::new(Client::from_env()?));
@@ -53,16 +47,8 @@ fn reader(table: &str) -> Result<Reader<u64, Vec<u64>>, Box<dyn Error>> {
 }
 
 fn own(table: &str, returned: &Returned) -> Outcome {
-    struct Sender(crossbeam_channel::Sender<Transfer>);
-    impl TableHeir for Sender {
-        fn transferred(&mut self, transfer: Transfer) {
-            let _ = self.0.send(transfer);
-        }
-    }
     let worker = Worker::from_env("victim")?;
-    let (sender, inbox) = crossbeam_channel::unbounded();
-    worker.heir(table, Sender(sender))?;
-    worker.ready()?;
+    let inbox = transfers(&worker, table)?;
     tell("ready")?;
     for transfer in inbox {
         // Where the manager dies meanwhile, the next one offers it again.
