@@ -4,6 +4,7 @@
 mod house;
 
 use heirloom_protocol::message::{Event, MAX_MESSAGE_BYTES, PROTOCOL_VERSION, Refusal, Request};
+use heirloom_protocol::sys::needs;
 use house::{BY_NAME, Client, House, config};
 
 #[test]
@@ -138,8 +139,8 @@ fn who_does_not_read_gets_no_more_descriptors() {
 
 #[test]
 fn another_user_gets_what_the_configuration_grants() {
-    if !rustix::process::geteuid().is_root() {
-        return eprintln!("SKIPPED: only root can start a process as another user");
+    if !needs::root("another_user_gets_what_the_configuration_grants") {
+        return;
     }
     let (nobody, somebody) = (65_534, 65_533);
     let house = House::start_for_all(&config(

@@ -3,14 +3,13 @@
 
 mod support;
 
-use std::fs;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
 
 use heirloom_protocol::region::{MapError, MappedRegion, Region};
+use heirloom_protocol::sys::needs::Cgroup;
 use heirloom_protocol::sys::{Segment, SegmentError, limits};
 use rustix::process::{Resource, Rlimit, setrlimit};
-use support::{hear, is_root, role, say, start};
+use support::{hear, role, say, start};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -48,36 +47,6 @@ fn an_address_space_limit_is_an_error() {
     assert!(said.contains("RLIMIT_AS"), "{said}");
 }
 
-/// A memory cgroup of v1 or v2 for one child, removed with it.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn with_limit(bytes: u64) -> Option<Self> {
-        let name = format!("heirloom-test-{}", std::process::id());
-        let (parent, file) = if Path::new("/sys/fs/cgroup/memory/tasks").exists() {
-            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
-        } else {
-            ("/sys/fs/cgroup", "memory.max")
-        };
-        let folder = Path::new(parent).join(name);
-        fs::create_dir(&folder).ok()?;
-        let group = Self(folder);
-        fs::write(group.0.join(file), bytes.to_string()).ok()?;
-        Some(group)
-    }
-
-    fn add(&self, pid: u32) {
-        fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("moved");
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // It empties a moment after its last process has died.
-        support::until("the cgroup is empty", || fs::remove_dir(&self.0).is_ok());
-    }
-}
-
 /// Without the check, this child is killed by the kernel: nothing is said, and the test fails.
 #[test]
 fn a_memory_cgroup_is_an_error_and_not_a_kill() {
@@ -104,13 +73,7 @@ fn a_memory_cgroup_is_an_error_and_not_a_kill() {
         return say(&connection, &error.to_string());
     }
     let test = "a_memory_cgroup_is_an_error_and_not_a_kill";
-    if !is_root(test) {
-        return;
-    }
-    let Some(group) = Cgroup::with_limit(128 * MIB) else {
-        eprintln!("SKIPPED: {test} needs a memory cgroup that can be made");
-        return;
-    };
+    let Some(group) = Cgroup::with_memory(128 * MIB, test) else { return };
     let actor = start(test, "limited");
     group.add(actor.child.id());
     let full = Segment::create("full", 128 * MIB).expect("a segment");

@@ -6,10 +6,10 @@ mod support;
 use std::os::fd::{AsFd, AsRawFd};
 
 use heirloom_protocol::region::{MappedRegion, Region};
-use heirloom_protocol::sys::{Process, Segment, testing};
+use heirloom_protocol::sys::{Process, Segment, needs, testing};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use support::{expect, hear, is_root, role, say, start};
+use support::{expect, hear, role, say, start};
 
 /// Nobody in particular.
 const OTHER_USER: u32 = 65534;
@@ -43,7 +43,7 @@ fn another_user_cannot_make_a_writer_of_a_reader() {
         return say(&connection, &region.load(7).to_string());
     }
     let test = "another_user_cannot_make_a_writer_of_a_reader";
-    if !is_root(test) {
+    if !needs::root(test) {
         return;
     }
     let segment = Segment::create("private", 1).expect("a segment");
@@ -71,7 +71,7 @@ fn a_process_of_another_user_cannot_be_killed_and_says_so() {
         return say(&connection, &refused.to_string());
     }
     let test = "a_process_of_another_user_cannot_be_killed_and_says_so";
-    if !is_root(test) {
+    if !needs::root(test) {
         return;
     }
     let other = start(test, "other user");

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use heirloom_protocol::codec::MessageError;
 use heirloom_protocol::message::{Event, MAX_MESSAGE_BYTES, Request};
-use heirloom_protocol::sys::{Connection, ListenError, Listener, SocketError, testing};
+use heirloom_protocol::sys::{Connection, ListenError, Listener, SocketError, needs, testing};
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 use support::{PATIENCE, alone, expect, role, say, start};
@@ -303,7 +303,7 @@ fn too_many_descriptors_under_way_are_an_error_of_their_own() {
         return say(&connection, "told");
     }
     let test = "too_many_descriptors_under_way_are_an_error_of_their_own";
-    if !support::is_root(test) {
+    if !needs::root(test) {
         return;
     }
     let _turn = alone();

@@ -8,6 +8,7 @@
 //! - [`role`]: what the programs that tests start have in common.
 //! - [`ledger`]: a table whose whole content one number tells.
 //! - [`garbage`]: bytes that nobody wrote, for everything that reads.
+//! - [`needs`]: what a test needs that not every machine has: root, namespaces, cgroups.
 //! - [`eventually`]: waiting for something to happen, instead of sleeping for some time.
 //!
 //! How the claims are proved, beside the tests that stand in each crate; `.ci/run` runs the short forms:
@@ -39,6 +40,7 @@ pub mod victims;
 
 pub use actor::Actor;
 pub use candidate::{Candidate, Misbehaviour};
+pub use heirloom_protocol::sys::needs;
 pub use house::{House, one_table};
 pub use patience::{PATIENCE, eventually};
 

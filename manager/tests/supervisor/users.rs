@@ -1,11 +1,11 @@
 //! Workers that run as somebody else.
 
 use crate::stage::{Stage, scripted};
+use heirloom_protocol::sys::needs;
 
 #[test]
 fn a_worker_runs_as_its_user_with_its_groups_and_nothing_of_root() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: only root can switch users");
+    if !needs::root("a_worker_runs_as_its_user_with_its_groups_and_nothing_of_root") {
         return;
     }
     let script = "echo \"ids $(id -u) $(id -g) $(id -G) $USER\" >> $EVENTS; exec sleep 600";

@@ -23,6 +23,8 @@ pub mod inherit;
 pub mod lease;
 pub mod limits;
 pub mod listener;
+#[doc(hidden)]
+pub mod needs;
 pub mod notify;
 mod packet;
 pub mod peer;

@@ -111,15 +111,6 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Whether this process is root; says loudly that a test is skipped where it is not.
-pub(crate) fn is_root(test: &str) -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        eprintln!("SKIPPED: {test} needs root");
-    }
-    root
-}
-
 impl Drop for Actor {
     fn drop(&mut self) {
         // Where it has ended already, both have nothing to do.
