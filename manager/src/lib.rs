@@ -1,6 +1,7 @@
 //! Heirloom's manager and supervisor as a library, and its command line.
 #![forbid(unsafe_code)]
 
+mod bench;
 pub mod cli;
 pub mod config;
 mod demo;

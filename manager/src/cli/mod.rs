@@ -11,6 +11,7 @@
 //! | `heirloom verify TABLE` | `verify` | every byte of a table |
 //! | `heirloom handoff TABLE` | `handoff` | another worker takes over: the way to deploy |
 //! | `heirloom limit TABLE BYTES` | `limit` | a table's limit, while it is in use |
+//! | `heirloom bench` | `bench` | what all of it costs on this machine |
 //! | `heirloom demo ...` | `demo` | the demonstration, which also stands for a first test of a machine |
 //!
 //! Further commands are hidden from `--help`: they are what Heirloom's own processes are started as, since each of
@@ -20,6 +21,7 @@
 //! error (`HEIRLOOM_LOG` or `RUST_LOG` choose how much). The exit status is 0 for success, 1 for failure, 2 for a
 //! command line that is wrong. A reader of the output that goes away (`heirloom status | head`) is no failure.
 
+mod bench;
 mod check;
 mod connect;
 mod demo;
@@ -84,12 +86,15 @@ enum Command {
     Handoff(handoff::Args),
     Limit(limit::Args),
     Demo(demo::Args),
+    Bench(bench::Args),
     #[command(hide = true)]
     Manager(manager::Args),
     #[command(hide = true)]
     ExecChild(exec_child::Args),
     #[command(hide = true)]
     DemoRole(demo::RoleArgs),
+    #[command(hide = true)]
+    BenchRole(bench::RoleArgs),
 }
 
 /// Does what the command line says.
@@ -116,6 +121,8 @@ pub fn main() -> ExitCode {
         Command::Manager(args) => manager::run(&args, socket),
         Command::ExecChild(args) => exec_child::run(&args),
         Command::DemoRole(args) => demo::run_role(args, socket),
+        Command::Bench(args) => bench::run(args),
+        Command::BenchRole(args) => bench::run_role(args, socket),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -158,7 +165,7 @@ mod tests {
     #[test]
     fn commands_of_our_own_processes_are_hidden() {
         let help = Cli::command().render_help().to_string();
-        for hidden in ["exec-child", "demo-role", "  manager "] {
+        for hidden in ["exec-child", "demo-role", "bench-role", "  manager "] {
             assert!(!help.contains(hidden), "{hidden} shows in:\n{help}");
         }
         assert!(help.contains("Exit status"));

@@ -37,6 +37,11 @@ impl Progress {
         Self(bar)
     }
 
+    /// What is being worked on now.
+    pub(super) fn now(&self, work: &str) {
+        self.0.set_message(work.to_owned());
+    }
+
     /// So much is done.
     pub(super) fn at(&self, position: u64) {
         self.0.set_position(position);

@@ -9,11 +9,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Whether somebody wants this process to end.
 #[derive(Debug, Clone)]
-pub(super) struct Interrupt(Arc<AtomicBool>);
+pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
     /// From now on the signals set the flag and do nothing else.
-    pub(super) fn watch() -> io::Result<Self> {
+    pub(crate) fn watch() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().build()?;
         let (mut interrupted, mut terminated, mut hung_up, mut quit) = {
             let _inside = runtime.enter();
@@ -40,7 +40,7 @@ impl Interrupt {
         Ok(Self(flag))
     }
 
-    pub(super) fn is_wanted(&self) -> bool {
+    pub(crate) fn is_wanted(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }

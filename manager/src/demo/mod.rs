@@ -34,7 +34,9 @@ mod stream;
 mod victims;
 mod worker;
 
+pub(crate) use clock::now_ns;
 use expectation::Expectation;
+pub(crate) use interrupt::Interrupt;
 use notes::Notes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
