@@ -10,4 +10,5 @@ pub mod formats;
 pub mod hydrate;
 pub mod manager;
 pub mod registry;
+pub mod store;
 pub mod supervisor;

@@ -6,20 +6,18 @@
 //!
 //!  HEAD     format version: u16 │ kind of table: u8 │ version of the table: u64
 //!  FORM     schema of the values: base version: u32 │ name, in UTF-8
-//!  ROWS     entries: flags: u8 │ key bytes: u32 │ value bytes: u32 │ [ deadline: u64 ] [ schema: u32 ] │ key │ value
+//!  ROWS     entries, one after the other (`formats/row.rs`)
 //!  HEIR     the bequest
 //!  DONE     number of entries: u64
 //! ```
 //!
-//! Numbers are little-endian. Flag 1 says that an entry expires, at its deadline in milliseconds of UNIX time; flag 2 that
-//! it has a schema version.
-//!
-//! A checksum is the XXH3 of its frame's name, length and payload, seeded with the checksum
+//! Numbers are little-endian. A checksum is the XXH3 of its frame's name, length and payload, seeded with the checksum
 //! of the frame before: so each frame vouches for all that came before it, and what is damaged, missing, doubled, out of
 //! order or cut off is noticed, and where. How many entries there will be need not be known when writing begins.
 
+use super::row::{self, ROW_BYTES};
 use super::{Each, Entry, FormatError, Head, Item};
-use heirloom_protocol::table::{Attributes, Kind, MAX_KEY_BYTES, MAX_VALUE_BYTES, TableSchema};
+use heirloom_protocol::table::{MAX_KEY_BYTES, MAX_VALUE_BYTES, TableSchema};
 use std::io::{self, Read, Write};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -34,12 +32,6 @@ const DONE: [u8; 4] = *b"DONE";
 
 const FRAME_BYTES: usize = 16;
 const HEAD_BYTES: usize = 11;
-/// Most bytes of an entry before its key.
-const ROW_BYTES: usize = 21;
-
-const EXPIRES: u8 = 1;
-const SCHEMA: u8 = 2;
-
 /// Entries are collected up to this; a larger one has a frame of its own.
 const BLOCK_BYTES: usize = 256 * 1024;
 
@@ -69,7 +61,7 @@ pub fn read<E: From<FormatError>>(bytes: impl Read, name: &str, each: Each<'_, E
             (HEAD | FORM | ROWS, ROWS) => {
                 let mut rest = frames.payload.as_slice();
                 while !rest.is_empty() {
-                    let row = take_row(&mut rest);
+                    let row = row::take(&mut rest);
                     entries += 1;
                     each(Item::Entry(row.ok_or_else(|| frames.damaged(start, "an entry is none"))?))?;
                 }
@@ -80,26 +72,6 @@ pub fn read<E: From<FormatError>>(bytes: impl Read, name: &str, each: Each<'_, E
         }
         last = frame;
     }
-}
-
-fn take_row<'p>(rest: &mut &'p [u8]) -> Option<Entry<'p>> {
-    let flags = *rest.split_off_first()?;
-    if flags & !(EXPIRES | SCHEMA) != 0 {
-        return None;
-    }
-    let (key_bytes, value_bytes) = (take_u32(rest)?, take_u32(rest)?);
-    let deadline_ms = match flags & EXPIRES {
-        0 => None,
-        _ => Some(u64::from_le_bytes(*rest.split_off(..8)?.first_chunk()?)),
-    };
-    let schema_version = if flags & SCHEMA != 0 { Some(take_u32(rest)?) } else { None };
-    let key = rest.split_off(..usize::try_from(key_bytes).ok()?)?;
-    let value = rest.split_off(..usize::try_from(value_bytes).ok()?)?;
-    Some(Entry { key, value, attributes: Attributes { deadline_ms, schema_version }, line: None })
-}
-
-fn take_u32(rest: &mut &[u8]) -> Option<u32> {
-    Some(u32::from_le_bytes(*rest.split_off(..4)?.first_chunk()?))
 }
 
 /// The frames of a file, one after the other, each checked.
@@ -165,7 +137,7 @@ impl<'n, R: Read> Frames<'n, R> {
                 format!("a dump in version {format} of the format; this program reads {FORMAT_VERSION}");
             return Err(FormatError::BadFile { source_name: self.name.to_owned(), wrong });
         }
-        let kind = kind_of(kind).ok_or_else(|| self.damaged(start, "no kind of table that there is"))?;
+        let kind = row::kind_of(kind).ok_or_else(|| self.damaged(start, "no kind of table that there is"))?;
         Ok(Head { kind, version: u64::from_le_bytes(version) })
     }
 
@@ -226,23 +198,6 @@ fn chained(chain: u64, name: [u8; 4], payload: &[u8]) -> u64 {
     hash.digest()
 }
 
-fn kind_of(code: u8) -> Option<Kind> {
-    [Kind::Set, Kind::OrderedSet, Kind::Bag, Kind::DuplicateBag]
-        .into_iter()
-        .find(|kind| code_of(*kind) == code)
-}
-
-fn code_of(kind: Kind) -> u8 {
-    match kind {
-        Kind::Set => 1,
-        Kind::OrderedSet => 2,
-        Kind::Bag => 3,
-        Kind::DuplicateBag => 4,
-        // A kind that is newer than this format.
-        _ => 0,
-    }
-}
-
 /// Writes a dump: entries, the bequest where there is one, the end.
 #[derive(Debug)]
 pub struct Writer<W> {
@@ -261,7 +216,7 @@ impl<W: Write> Writer<W> {
         out.write_all(&MAGIC)?;
         let mut writer = Self { out, block: Vec::with_capacity(BLOCK_BYTES), chain: 0, entries: 0 };
         let mut payload = FORMAT_VERSION.to_le_bytes().to_vec();
-        payload.push(code_of(head.kind));
+        payload.push(row::code_of(head.kind));
         payload.extend_from_slice(&head.version.to_le_bytes());
         writer.frame(HEAD, &payload)?;
         if let Some(schema) = schema {
@@ -282,15 +237,7 @@ impl<W: Write> Writer<W> {
         if self.block.len() + ROW_BYTES + key.len() + value.len() > BLOCK_BYTES {
             self.end_block()?;
         }
-        let Attributes { deadline_ms, schema_version } = attributes;
-        let expires = if deadline_ms.is_some() { EXPIRES } else { 0 };
-        self.block.push(expires | if schema_version.is_some() { SCHEMA } else { 0 });
-        self.block.extend_from_slice(&(key.len() as u32).to_le_bytes());
-        self.block.extend_from_slice(&(value.len() as u32).to_le_bytes());
-        deadline_ms.iter().for_each(|at| self.block.extend_from_slice(&at.to_le_bytes()));
-        schema_version.iter().for_each(|version| self.block.extend_from_slice(&version.to_le_bytes()));
-        self.block.extend_from_slice(key);
-        self.block.extend_from_slice(value);
+        row::put(&mut self.block, key, value, attributes);
         self.entries += 1;
         Ok(())
     }

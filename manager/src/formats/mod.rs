@@ -17,6 +17,7 @@ pub mod csv;
 pub mod dump;
 mod error;
 pub mod json_lines;
+pub(crate) mod row;
 mod schema;
 #[cfg(test)]
 mod tests;

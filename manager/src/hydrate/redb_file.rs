@@ -1,9 +1,8 @@
 //! A redb file: the entries of one of its tables of byte strings.
 
-mod untouched;
-
 use super::{Each, HydrateError};
 use crate::formats::{Entry, FormatError, Item};
+use crate::store::{FileBackend, Untouched};
 use heirloom_protocol::table::Attributes;
 use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError, TableHandle,
@@ -11,7 +10,7 @@ use redb::{
 use std::fs::{File, TryLockError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use untouched::Untouched;
+use std::sync::Arc;
 
 /// Hands on every entry, in the order of the keys, after all checksums were checked. The file stays as it is.
 pub(super) fn read(path: &Path, table: &str, name: &str, each: Each<'_>) -> Result<(), HydrateError> {
@@ -29,7 +28,7 @@ pub(super) fn read(path: &Path, table: &str, name: &str, each: Each<'_>) -> Resu
         Err(TryLockError::WouldBlock) => return Err(bad("another process has this database open")),
         Err(TryLockError::Error(error)) => return Err(unreadable(error).into()),
     }
-    let file = Untouched::new(file).map_err(unreadable)?;
+    let file = Untouched::new(Arc::new(FileBackend::new(file))).map_err(unreadable)?;
     // redb checks much, and panics on some of what it does not check.
     let entries = AssertUnwindSafe(|| read_database(file, table, name, each));
     catch_unwind(entries).unwrap_or_else(|_| Err(bad("the database is corrupt: redb panicked on it")))

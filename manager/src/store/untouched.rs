@@ -1,21 +1,20 @@
 //! A file that redb may write to without changing it.
 //!
-//! Only a database that redb may write to can have its checksums checked, and be brought to its last whole commit
-//! where the program that wrote it was killed. Both are wanted, and the source must stay as it is: so what redb
-//! writes is kept here, block by block, and lies over the file when it is read again.
+//! Only a database that redb may write to can be brought to its last whole commit where the program that wrote it was
+//! killed, and have its checksums checked. Both are wanted where it must stay as it is: a source that a table is
+//! hydrated from, or a store of which it is not known yet whether it is ours, or whole. So what redb writes is kept here,
+//! block by block, and lies over the file when it is read again.
 
 use redb::StorageBackend;
-use std::collections::HashMap;
-use std::fs::File;
+use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind};
-use std::os::unix::fs::FileExt;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 const BLOCK_BYTES: u64 = 4096;
 
 #[derive(Debug)]
-pub(super) struct Untouched {
-    file: File,
+pub(crate) struct Untouched {
+    file: Arc<dyn StorageBackend>,
     over: Mutex<Over>,
 }
 
@@ -27,13 +26,13 @@ struct Over {
     /// Only this much of the file shows through: where it was cut and grew again, there are zeroes.
     file_bytes: u64,
     /// Whole blocks, by their number.
-    written: HashMap<u64, Box<[u8]>>,
+    written: BTreeMap<u64, Box<[u8]>>,
 }
 
 impl Untouched {
-    pub(super) fn new(file: File) -> Result<Self, Error> {
-        let bytes = file.metadata()?.len();
-        Ok(Self { file, over: Mutex::new(Over { bytes, file_bytes: bytes, written: HashMap::new() }) })
+    pub(crate) fn new(file: Arc<dyn StorageBackend>) -> Result<Self, Error> {
+        let bytes = file.len()?;
+        Ok(Self { file, over: Mutex::new(Over { bytes, file_bytes: bytes, written: BTreeMap::new() }) })
     }
 
     fn over(&self) -> MutexGuard<'_, Over> {
@@ -44,7 +43,9 @@ impl Untouched {
     fn block_of_file(&self, over: &Over, block: u64, into: &mut [u8]) -> Result<(), Error> {
         let start = block * BLOCK_BYTES;
         let there = over.file_bytes.saturating_sub(start).min(into.len() as u64) as usize;
-        self.file.read_exact_at(&mut into[..there], start)?;
+        if there > 0 {
+            self.file.read(start, &mut into[..there])?;
+        }
         into[there..].fill(0);
         Ok(())
     }
@@ -76,8 +77,10 @@ impl StorageBackend for Untouched {
             return Err(Error::new(ErrorKind::UnexpectedEof, "the file is shorter than it says itself"));
         }
         // Nothing lies over most of a file: then it is one read.
-        if over.written.is_empty() && offset + out.len() as u64 <= over.file_bytes {
-            return self.file.read_exact_at(out, offset);
+        let end = offset + out.len() as u64;
+        let blocks = offset / BLOCK_BYTES..end.div_ceil(BLOCK_BYTES);
+        if end <= over.file_bytes && over.written.range(blocks).next().is_none() {
+            return self.file.read(offset, out);
         }
         let mut block_bytes = [0; BLOCK_BYTES as usize];
         for (block, in_block, in_out) in pieces(offset, out.len()) {
