@@ -22,7 +22,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol; the first message of each side carries it.
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;
 
 /// No message is longer. The kernel's own limit for a packet is 212,960 bytes (rule H18).
 pub const MAX_MESSAGE_BYTES: usize = 128 * 1024;
@@ -173,6 +173,16 @@ pub enum Request {
         /// The new limit, in bytes.
         max_bytes: u64,
     },
+    /// Asks for a table's commits up to a version, or to the newest, to be on disk. Answered by [`Event::Flushed`] when they
+    /// are, and with [`Refusal::NotDurable`] where they cannot be.
+    Flush {
+        /// Chosen by the client, repeated in the answer.
+        request: u32,
+        /// The table's id.
+        table: String,
+        /// The version that is waited for; the newest where it is not given.
+        version: Option<u64>,
+    },
 }
 
 /// What the manager says to a client.
@@ -288,6 +298,13 @@ pub enum Event {
         /// The version that it holds.
         version: u64,
     },
+    /// The answer to [`Request::Flush`]: everything up to that version is on disk.
+    Flushed {
+        /// The number of the request.
+        request: u32,
+        /// The version that is on disk: the one that was asked for, or a later one.
+        version: u64,
+    },
 }
 
 /// What an offer says of the last owner's bequest.
@@ -325,6 +342,8 @@ pub enum Refusal {
     NotNow,
     /// A limit of the manager is reached.
     TooMany,
+    /// It cannot be written to disk now. The table is as it was, in memory, and it is tried again.
+    NotDurable,
 }
 
 /// Why a table changes hands.
@@ -428,6 +447,18 @@ pub struct TableStatus {
     pub held_bytes: u64,
     /// Number of connections that follow the table's changes.
     pub followers: u64,
+    /// What of it survives a crash of the host: `memory`, `interval`, `commit`.
+    pub durability: String,
+    /// The last version that is on disk; none where nothing is.
+    pub durable_version: Option<u64>,
+    /// For how long that has been everything there was, in milliseconds: what was committed later is at risk.
+    pub durable_age_ms: Option<u64>,
+    /// Number of checkpoints since the manager started.
+    pub checkpoints: u64,
+    /// How long the last one took, in milliseconds.
+    pub last_checkpoint_ms: Option<u64>,
+    /// Why nothing can be written to disk now, as long as that is so.
+    pub disk_error: Option<String>,
 }
 
 /// The owner in [`TableStatus`].

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use heirloom_protocol::region::HeapRegion;
 use heirloom_protocol::table::{
-    self, Attributes, Change, Changes, Clock, Current, Cursor, FollowError, Modify, OpenError, Order, Pin,
-    ReadError, TableInfo, TableReader, TableSchema, TableSnapshot, TableWriter, VerifyReport, Visit,
-    WriteError,
+    self, Attributes, Change, Changes, Clock, Current, Cursor, Durability, FollowError, Modify, OpenError,
+    Order, Pin, ReadError, TableInfo, TableReader, TableSchema, TableSnapshot, TableWriter, VerifyReport,
+    Visit, WriteError,
 };
 
 use crate::host::{MapError, MappedRegion, Memory};
@@ -199,6 +199,18 @@ impl WriteHandle {
 
     pub(crate) fn version(&self) -> u64 {
         on_either!(self, table => table.version())
+    }
+
+    /// Whether a commit is to wait until it is on disk. One load of a line that each commit has anyway.
+    #[inline]
+    pub(crate) fn waits_for_disk(&self) -> bool {
+        on_either!(self, table => table::durability(table.reader().region())) == Durability::Commit
+    }
+
+    /// Whether that version is on disk.
+    pub(crate) fn is_durable(&self, version: u64) -> bool {
+        let durable = on_either!(self, table => table::durable_version(table.reader().region()));
+        durable.is_some_and(|durable| durable >= version)
     }
 
     #[inline]

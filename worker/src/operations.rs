@@ -61,7 +61,8 @@ pub(crate) fn put<V: Value + ?Sized>(
     Ok(Change::Put)
 }
 
-/// The public operations of a handle that has `engine`, `ownership`, `buffers`, and `schema()`.
+/// The public operations of a handle that has `engine`, `ownership`, `buffers`, and `schema()`; `made` sees what comes of
+/// each of them.
 macro_rules! typed_operations {
     () => {
         /// Inserts where the key has no value; whether it did.
@@ -76,7 +77,8 @@ macro_rules! typed_operations {
             let (engine, buffers, ownership, _) = self.encoded(key)?;
             value.encode_value(&mut buffers.value).map_err(|error| ownership.codec(error))?;
             let inserted = engine.insert_new(&buffers.key, &buffers.value);
-            inserted.map_err(|error| ownership.refused(error))
+            let inserted = inserted.map_err(|error| ownership.refused(error));
+            self.made(inserted)
         }
 
         /// Replaces a value by what `change` makes of it. `None` stands for "not there" both ways. An entry that expires
@@ -94,12 +96,17 @@ macro_rules! typed_operations {
             Q: Key + ?Sized,
         {
             let (engine, buffers, ownership, schema) = self.encoded(key)?;
-            operations::modify::<V, _>(engine, ownership, schema, &buffers.key, |value, new| {
-                match change(value) {
+            let updated = operations::modify::<V, _>(
+                engine,
+                ownership,
+                schema,
+                &buffers.key,
+                |value, new| match change(value) {
                     Some(value) => Ok((operations::put::<V>(ownership, value.borrow(), new)?, ())),
                     None => Ok((Change::Remove, ())),
-                }
-            })
+                },
+            );
+            self.made(updated)
         }
 
         /// Removes a key and returns the value that it had.
@@ -112,9 +119,10 @@ macro_rules! typed_operations {
             Q: Key + ?Sized,
         {
             let (engine, buffers, ownership, schema) = self.encoded(key)?;
-            operations::modify::<V, _>(engine, ownership, schema, &buffers.key, |value, _| {
+            let taken = operations::modify::<V, _>(engine, ownership, schema, &buffers.key, |value, _| {
                 Ok((Change::Remove, value))
-            })
+            });
+            self.made(taken)
         }
 
         /// Replaces the value if it is `expected`: if it has the same bytes. `None` stands for "not there" both ways.
@@ -136,20 +144,22 @@ macro_rules! typed_operations {
                 expected.encode_value(&mut buffers.value).map_err(|error| ownership.codec(error))?;
             }
             let expected = expected.map(|_| buffers.value.as_slice());
-            operations::modify::<V, _>(engine, ownership, schema, &buffers.key, |value, bytes| {
-                // Encoded anew, so that what another version wrote is compared too.
-                if let Some(value) = &value {
-                    operations::put::<V>(ownership, value.borrow(), bytes)?;
-                }
-                if value.as_ref().map(|_| bytes.as_slice()) != expected {
-                    return Ok((Change::Keep, Swap::Differs(value)));
-                }
-                bytes.clear();
-                match new {
-                    Some(new) => Ok((operations::put(ownership, new, bytes)?, Swap::Swapped)),
-                    None => Ok((Change::Remove, Swap::Swapped)),
-                }
-            })
+            let swapped =
+                operations::modify::<V, _>(engine, ownership, schema, &buffers.key, |value, bytes| {
+                    // Encoded anew, so that what another version wrote is compared too.
+                    if let Some(value) = &value {
+                        operations::put::<V>(ownership, value.borrow(), bytes)?;
+                    }
+                    if value.as_ref().map(|_| bytes.as_slice()) != expected {
+                        return Ok((Change::Keep, Swap::Differs(value)));
+                    }
+                    bytes.clear();
+                    match new {
+                        Some(new) => Ok((operations::put(ownership, new, bytes)?, Swap::Swapped)),
+                        None => Ok((Change::Remove, Swap::Swapped)),
+                    }
+                });
+            self.made(swapped)
         }
 
         /// The value of a key; where it has none, what `value` makes is inserted first.
@@ -166,13 +176,15 @@ macro_rules! typed_operations {
             Q: Key + ?Sized,
         {
             let (engine, buffers, ownership, schema) = self.encoded(key)?;
-            operations::modify::<V, _>(engine, ownership, schema, &buffers.key, |current, new| {
-                if let Some(current) = current {
-                    return Ok((Change::Keep, current));
-                }
-                let value = value();
-                Ok((operations::put::<V>(ownership, value.borrow(), new)?, value))
-            })
+            let value =
+                operations::modify::<V, _>(engine, ownership, schema, &buffers.key, |current, new| {
+                    if let Some(current) = current {
+                        return Ok((Change::Keep, current));
+                    }
+                    let value = value();
+                    Ok((operations::put::<V>(ownership, value.borrow(), new)?, value))
+                });
+            self.made(value)
         }
 
         /// Adds to a counter, which begins at 0, and returns what it is then.
@@ -201,11 +213,13 @@ macro_rules! typed_operations {
             V: Counter,
         {
             let (engine, buffers, ownership, schema) = self.encoded(key)?;
-            operations::modify::<V, _>(engine, ownership, schema, &buffers.key, |counter, new| {
-                let counter = V::try_from(step.after(counter.map(Into::into)))
-                    .map_err(|_| WriteError::CounterOverflow { table: ownership.table().to_owned() })?;
-                Ok((operations::put(ownership, &counter, new)?, counter))
-            })
+            let counted =
+                operations::modify::<V, _>(engine, ownership, schema, &buffers.key, |counter, new| {
+                    let counter = V::try_from(step.after(counter.map(Into::into)))
+                        .map_err(|_| WriteError::CounterOverflow { table: ownership.table().to_owned() })?;
+                    Ok((operations::put(ownership, &counter, new)?, counter))
+                });
+            self.made(counted)
         }
 
         /// Removes the entries of a key that have this value, and says how many there were: several only in a
@@ -221,7 +235,8 @@ macro_rules! typed_operations {
             let (engine, buffers, ownership, _) = self.encoded(key)?;
             value.encode_value(&mut buffers.value).map_err(|error| ownership.codec(error))?;
             let removed = engine.remove_value(&buffers.key, &buffers.value);
-            removed.map_err(|error| ownership.refused(error))
+            let removed = removed.map_err(|error| ownership.refused(error));
+            self.made(removed)
         }
     };
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
+use crate::client::Disk;
 use crate::codec::{Key, Value};
 use crate::heir::{Fenced, Recall, TableHeir};
 use crate::reader::Reader;
@@ -50,11 +51,43 @@ impl<K: Key + ?Sized + 'static, V: Value + ?Sized + 'static> Owned<K, V> {
         (Self { desk, reader }, steward)
     }
 
-    /// Writes, if this process owns the table now. One write at a time; what `work` returns is returned.
+    /// Writes, if this process owns the table now. One write at a time; what `work` returns is returned. In the mode
+    /// `commit` that is when it is on disk: the waiting is done without the lock, so that several share it. (The tokio
+    /// feature's `write_async` awaits it.)
     ///
     /// # Errors
-    /// [`OwnedError::NotOwner`] on a standby, and whatever `work` fails with.
+    /// [`OwnedError::NotOwner`] on a standby, and whatever `work` fails with. [`WriteError::NotDurable`] says that the
+    /// write was made all the same.
     pub fn write<T>(
+        &self,
+        work: impl FnOnce(&mut Writer<K, V>) -> Result<T, WriteError>,
+    ) -> Result<T, OwnedError> {
+        let (made, awaited) = self.write_in_memory(work)?;
+        if let Some((disk, version)) = awaited {
+            disk.wait(version)?;
+        }
+        Ok(made)
+    }
+
+    /// Returns when everything that was committed so far is on disk, and says up to which version that is. It takes no
+    /// lock while it waits.
+    ///
+    /// # Errors
+    /// [`OwnedError::NotOwner`] on a standby; [`WriteError::NotDurable`] where it cannot be.
+    pub fn flush(&self) -> Result<u64, OwnedError> {
+        let (disk, version) = self.owning(|writer| Ok((writer.disk(), writer.version())))?;
+        Ok(disk.wait(version)?)
+    }
+
+    /// Writes, and says what is to be waited for before that counts.
+    pub(crate) fn write_in_memory<T>(
+        &self,
+        work: impl FnOnce(&mut Writer<K, V>) -> Result<T, WriteError>,
+    ) -> Result<(T, Option<(Disk, u64)>), OwnedError> {
+        self.owning(|writer| Ok((work(writer)?, writer.awaits_disk())))
+    }
+
+    fn owning<T>(
         &self,
         work: impl FnOnce(&mut Writer<K, V>) -> Result<T, WriteError>,
     ) -> Result<T, OwnedError> {
@@ -126,7 +159,9 @@ impl<K: Key + ?Sized + 'static, V: Value + ?Sized + 'static> TableHeir for Stewa
         let accepted = transfer.accept_then(move |grant| {
             let taken_up = grant.and_then(|grant| grant.into_writer::<K, V>());
             match (taken_up, desk.upgrade()) {
-                (Ok(writer), Some(desk)) => {
+                (Ok(mut writer), Some(desk)) => {
+                    // Nobody waits for the disk while others wait for the lock.
+                    writer.defer(true);
                     *desk.writer() = Some(writer);
                     tracing::info!(table, epoch, "owner");
                 }

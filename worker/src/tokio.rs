@@ -48,6 +48,7 @@
 
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::tokio::sync::{mpsc, oneshot};
@@ -57,10 +58,10 @@ use heirloom_protocol::message::Status;
 
 pub use crate::watch::tokio::{Watch, watch, watch_from};
 
-use crate::client::{self, ANSWER_TIME, Answer, Answered, Question, socket_from_env};
+use crate::client::{self, ANSWER_TIME, Answer, Answered, Link, Question, socket_from_env};
 use crate::{
-    AcceptError, ConnectError, Fenced, HandOn, HandedOn, HeirError, Key, Owned, Reader, Recall, RequestError,
-    TableHeir, Value, WriteError, Writer,
+    AcceptError, ConnectError, Fenced, HandOn, HandedOn, HeirError, Key, Owned, OwnedError, Reader, Recall,
+    RequestError, TableHeir, Value, WriteError, Writer,
 };
 
 /// A connection for reading tables and asking the manager; see [`crate::Client`].
@@ -142,6 +143,14 @@ impl Client {
             Answer::HandedOn(handed_on) => Ok(handed_on),
             _ => Err(RequestError::Unexpected),
         }
+    }
+
+    /// As [`crate::Client::flush`].
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn flush(&self, table: &str) -> Result<u64, RequestError> {
+        client::flushed(&self.ask(Question::Flush { table: table.to_owned(), version: None }).await?)
     }
 
     /// As [`crate::Client::status`].
@@ -303,6 +312,53 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
     }
 }
 
+/// In the mode `commit`, [`Writer`]'s own calls and [`Owned::write`] hold up a runtime's thread until the disk has what they
+/// committed; these await it.
+impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
+    /// Several writes, whose commits are on disk when this returns. Cancelled, those that were made stand, in memory.
+    ///
+    /// # Errors
+    /// Whatever `work` fails with; [`WriteError::NotDurable`] says that it was made all the same.
+    pub async fn write_async<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, WriteError>,
+    ) -> Result<T, WriteError> {
+        self.defer(true);
+        let made = work(self);
+        self.defer(false);
+        let made = made?;
+        if let Some((disk, version)) = self.awaits_disk() {
+            disk.awaited(version).await?;
+        }
+        Ok(made)
+    }
+
+    /// As [`Writer::flush`].
+    ///
+    /// # Errors
+    /// [`WriteError::NotDurable`].
+    pub async fn flush_async(&mut self) -> Result<u64, WriteError> {
+        self.disk().awaited(self.version()).await
+    }
+}
+
+impl<K: Key + ?Sized + 'static, V: Value + ?Sized + 'static> Owned<K, V> {
+    /// As [`Owned::write`]. Cancelled while it awaits the disk, the write stands, in memory.
+    ///
+    /// # Errors
+    /// As for [`Owned::write`].
+    pub async fn write_async<T>(
+        &self,
+        work: impl FnOnce(&mut Writer<K, V>) -> Result<T, WriteError>,
+    ) -> Result<T, OwnedError> {
+        let (made, awaited) = self.write_in_memory(work)?;
+        if let Some((disk, version)) = awaited {
+            disk.awaited(version).await?;
+        }
+        Ok(made)
+    }
+}
+
 /// As [`Writer::release`], where unmapping a large table must not hold up the runtime. (Dropping a writer unmaps it on
 /// the spot: some tens of milliseconds for a GiB in small pages.)
 ///
@@ -335,9 +391,14 @@ impl TableHeir for Forward {
 }
 
 pub(crate) async fn ask(client: &crate::Client, question: Question) -> Result<Answer, RequestError> {
+    put(client.link(), question).await
+}
+
+/// Asks, and awaits the answer.
+pub(crate) async fn put(link: &Arc<Link>, question: Question) -> Result<Answer, RequestError> {
     let (sender, answer) = oneshot::channel();
     let reply = Box::new(move |answered| drop(sender.send(answered)));
-    let _asking = client.ask_then(question.clone(), reply)?;
+    let _asking = link.ask_then(question.clone(), reply)?;
     awaited(&question, answer).await
 }
 

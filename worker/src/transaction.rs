@@ -38,6 +38,8 @@ pub struct Transaction<'w, K: ?Sized, V: ?Sized> {
     schema: Option<&'w TableSchema>,
     /// Begun in a forked child (rule H2).
     inert: bool,
+    /// Whether its commit is to be on disk when it returns.
+    waits: bool,
     types: PhantomData<fn(&K, &V)>,
 }
 
@@ -48,8 +50,9 @@ impl<'w, K: Key + ?Sized, V: Value + ?Sized> Transaction<'w, K, V> {
         ownership: &'w Ownership,
         schema: Option<&'w TableSchema>,
         inert: bool,
+        waits: bool,
     ) -> Self {
-        Self { engine, buffers, ownership, schema, inert, types: PhantomData }
+        Self { engine, buffers, ownership, schema, inert, waits, types: PhantomData }
     }
 
     /// The value of a key, with this transaction's own writes.
@@ -157,15 +160,27 @@ impl<'w, K: Key + ?Sized, V: Value + ?Sized> Transaction<'w, K, V> {
         self.engine.bequeath(&buffers.value).map_err(|error| self.ownership.refused(error))
     }
 
-    /// Makes all of it visible and durable against `kill -9`, at once. The number of the commit.
+    /// Makes all of it visible and durable against `kill -9`, at once. The number of the commit. In the mode `commit` it
+    /// returns when that is on disk.
     ///
     /// # Errors
-    /// [`WriteError`]; then nothing has changed.
+    /// [`WriteError`]; then nothing has changed, but for [`WriteError::NotDurable`].
     pub fn commit(self) -> Result<u64, WriteError> {
         if self.inert {
             return Err(self.ownership.fenced());
         }
-        self.engine.commit().map_err(|error| self.ownership.refused(error))
+        let version = self.engine.commit().map_err(|error| self.ownership.refused(error))?;
+        if self.waits {
+            self.ownership.disk().wait(version)?;
+        }
+        Ok(version)
+    }
+
+    /// A write of a transaction is waited for with its commit.
+    #[inline]
+    #[allow(clippy::unused_self)]
+    fn made<T>(&self, made: Result<T, WriteError>) -> Result<T, WriteError> {
+        made
     }
 }
 

@@ -11,7 +11,7 @@ use heirloom_protocol::table::{
     self, Change, MAX_KEY_BYTES, MAX_VALUE_BYTES, Modify, Order, Step, Swap, TableInfo, TableSchema,
 };
 
-use crate::client::Ownership;
+use crate::client::{Disk, Ownership};
 use crate::codec::{CodecError, Key, Value};
 use crate::engine::WriteHandle;
 use crate::operations::{self, Counter, typed_operations};
@@ -49,12 +49,14 @@ pub struct Writer<K: ?Sized, V: ?Sized> {
     buffers: Scratch,
     /// The table's schema: whoever has the writer is the only one who could name it.
     schema: Option<TableSchema>,
+    /// Whether somebody else waits for the disk, once this writer's lock is released.
+    deferred: bool,
     types: PhantomData<fn(&K, &V)>,
 }
 
 impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
     pub(crate) fn new(engine: WriteHandle, ownership: Ownership, schema: Option<TableSchema>) -> Self {
-        Self { engine, ownership, buffers: Scratch::default(), schema, types: PhantomData }
+        Self { engine, ownership, buffers: Scratch::default(), schema, deferred: false, types: PhantomData }
     }
 
     /// Inserts or overwrites, in one commit; true where there was a value before. In a bag, inserts one value more. The
@@ -71,7 +73,9 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
         let buffers = self.buffers.cleared();
         key.encode_key(&mut buffers.key).map_err(|error| self.ownership.codec(error))?;
         value.encode_value(&mut buffers.value).map_err(|error| self.ownership.codec(error))?;
-        self.engine.insert(&buffers.key, &buffers.value).map_err(|error| self.ownership.refused(error))
+        let replaced =
+            self.engine.insert(&buffers.key, &buffers.value).map_err(|error| self.ownership.refused(error));
+        self.made(replaced)
     }
 
     /// Removes a key (in a bag, with all its values), in one commit; true where it was there. Succeeds also in a full
@@ -87,10 +91,11 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
     {
         let buffers = self.buffers.cleared();
         key.encode_key(&mut buffers.key).map_err(|error| self.ownership.codec(error))?;
-        match self.engine.remove(&buffers.key) {
+        let removed = match self.engine.remove(&buffers.key) {
             Ok(false) if self.engine.is_inert() => Err(self.ownership.fenced()),
             removed => removed.map_err(|error| self.ownership.refused(error)),
-        }
+        };
+        self.made(removed)
     }
 
     /// The same, with a time to live: afterwards no reader sees the entry. Its memory is given back by
@@ -123,7 +128,8 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
         let (engine, buffers, ownership, _) = self.encoded(key)?;
         value.encode_value(&mut buffers.value).map_err(|error| ownership.codec(error))?;
         let replaced = engine.insert_expiring(&buffers.key, &buffers.value, deadline_ms);
-        replaced.map_err(|error| ownership.refused(error))
+        let replaced = replaced.map_err(|error| ownership.refused(error));
+        self.made(replaced)
     }
 
     typed_operations!();
@@ -133,7 +139,8 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
     /// # Errors
     /// [`WriteError`]; then nothing has changed.
     pub fn clear(&mut self) -> Result<u64, WriteError> {
-        self.engine.clear().map_err(|error| self.ownership.refused(error))
+        let cleared = self.engine.clear().map_err(|error| self.ownership.refused(error));
+        self.made(cleared)
     }
 
     /// Removes up to `limit` expired entries, in one commit, and says how many. It begins where the last call stopped, and
@@ -143,7 +150,8 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
     /// # Errors
     /// [`WriteError`]; then nothing has changed.
     pub fn remove_expired(&mut self, limit: usize) -> Result<usize, WriteError> {
-        self.engine.remove_expired(limit).map_err(|error| self.ownership.refused(error))
+        let removed = self.engine.remove_expired(limit).map_err(|error| self.ownership.refused(error));
+        self.made(removed)
     }
 
     /// Inserts or overwrites many entries, some hundreds in each commit, and says how many. What shall be there whole or not
@@ -194,12 +202,14 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
     #[inline]
     pub fn transaction(&mut self) -> Transaction<'_, K, V> {
         let inert = self.engine.is_inert();
+        let waits = !self.deferred && self.engine.waits_for_disk();
         Transaction::new(
             self.engine.transaction(),
             self.buffers.cleared(),
             &self.ownership,
             self.schema.as_ref(),
             inert,
+            waits,
         )
     }
 
@@ -210,7 +220,8 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
     pub fn bequeath<B: Value + ?Sized>(&mut self, bequest: &B) -> Result<(), WriteError> {
         let buffers = self.buffers.cleared();
         bequest.encode_value(&mut buffers.value).map_err(|error| self.ownership.codec(error))?;
-        self.engine.bequeath(&buffers.value).map_err(|error| self.ownership.refused(error))
+        let left = self.engine.bequeath(&buffers.value).map_err(|error| self.ownership.refused(error));
+        self.made(left)
     }
 
     /// What was left last, by this owner or by one before it.
@@ -221,6 +232,46 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
         let bytes = self.engine.bequest().map_err(|error| ReadError::from_engine(self.table(), error))?;
         let bequest = bytes.map(|bytes| B::decode_value(&bytes)).transpose();
         bequest.map_err(|error| ReadError::codec(self.table(), error))
+    }
+
+    /// Returns when everything that was committed so far is on disk, and says up to which version that is. In the modes
+    /// `interval` and `commit`: a table that lives in memory only has no disk to be on.
+    ///
+    /// # Errors
+    /// [`WriteError::NotDurable`]: the commits stand, in memory.
+    pub fn flush(&mut self) -> Result<u64, WriteError> {
+        self.ownership.disk().wait(self.version())
+    }
+
+    /// What comes of a write: in the mode `commit`, once it is on disk.
+    #[inline]
+    fn made<T>(&mut self, made: Result<T, WriteError>) -> Result<T, WriteError> {
+        if !self.engine.waits_for_disk() || self.deferred { made } else { self.once_on_disk(made) }
+    }
+
+    #[cold]
+    fn once_on_disk<T>(&mut self, made: Result<T, WriteError>) -> Result<T, WriteError> {
+        let made = made?;
+        match self.awaits_disk() {
+            Some((disk, version)) => disk.wait(version).map(|_| made),
+            None => Ok(made),
+        }
+    }
+
+    /// From now on nothing waits for the disk here: whoever has the writer does, with [`Self::awaits_disk`].
+    pub(crate) fn defer(&mut self, deferred: bool) {
+        self.deferred = deferred;
+    }
+
+    /// What is to be waited for, where the mode is `commit` and the last commit is not on disk yet.
+    pub(crate) fn awaits_disk(&self) -> Option<(Disk, u64)> {
+        let version = self.version();
+        let waits = self.engine.waits_for_disk() && !self.engine.is_durable(version);
+        waits.then(|| (self.ownership.disk(), version))
+    }
+
+    pub(crate) fn disk(&self) -> Disk {
+        self.ownership.disk()
     }
 
     /// Whether the manager wants the table back, or has taken it: then stop and release. One relaxed load.
@@ -276,7 +327,7 @@ impl<K: ?Sized, V: ?Sized> fmt::Debug for Writer<K, V> {
     }
 }
 
-/// A write, or a transaction, changed nothing.
+/// A write, or a transaction, changed nothing; but for [`NotDurable`](Self::NotDurable), which says that it was made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
@@ -353,6 +404,20 @@ pub enum WriteError {
     SeveralValues {
         /// The table's id.
         table: String,
+    },
+    /// The commit was made, and is not on disk: it is visible, it survives every death of a process, its heir has it, and a
+    /// crash of the host now would lose it. What is committed, or flushed, next covers it as well.
+    #[error(
+        "version {version} of table `{table}` is committed, in memory, and NOT on disk: {reason}. The next commit or flush \
+         that succeeds covers it"
+    )]
+    NotDurable {
+        /// The table's id.
+        table: String,
+        /// The commit that was waited for.
+        version: u64,
+        /// What the manager says, or how long it was waited for.
+        reason: String,
     },
     /// The segment's bytes are not what a table's are.
     #[error("table `{table}` is corrupt: {reason}; release it and see `heirloom status`")]

@@ -49,6 +49,9 @@ fn of_table(control: &Control, table: &Table) -> TableStatus {
         held_entries: held.entries,
         held_bytes: held.bytes,
         followers: table.claims.followers() as u64,
+        durability: info.durability.name().to_owned(),
+        durable_version: info.durable_version,
+        ..TableStatus::default()
     }
 }
 

@@ -45,10 +45,14 @@ pub(super) const EPOCH: u64 = 64;
 pub(super) const MAX_BYTES: u64 = 65;
 /// Whether somebody follows the table's changes: the owner keeps the change ring while this is not zero.
 pub(super) const FOLLOWED: u64 = 66;
+/// What of the table survives the host, and so what a commit waits for: see [`super::Durability`].
+pub(super) const DURABILITY: u64 = 67;
 /// The pins: a version plus one each, zero where there is none (R11).
 pub(super) const PINS: u64 = 72;
 /// Number of pins that a table can have at once.
 pub(super) const MOST_PINS: u64 = 64;
+/// The last version that is on disk, plus one; zero where none is. In a line of its own: it changes often.
+pub(super) const DURABLE: u64 = 144;
 
 /// The last commit that stands, applied or not.
 pub(super) const COMMITTED: u64 = 192;
@@ -106,7 +110,8 @@ const HELD_WORDS: u64 = 640;
 pub(super) const HEADER_WORDS: u64 = 1024;
 
 const _: () = assert!(CLASS_WORDS + 2 * CLASSES as u64 <= TREE && RING_PRESENT < HELD_WORDS);
-const _: () = assert!(PINS + MOST_PINS <= COMMITTED && HELD_WORDS + 2 * MOST_PINS <= HEADER_WORDS);
+const _: () =
+    assert!(PINS + MOST_PINS <= DURABLE && DURABLE < COMMITTED && HELD_WORDS + 2 * MOST_PINS <= HEADER_WORDS);
 const _: () = assert!(HORIZON.is_multiple_of(8) && ROOT / 8 == HORIZON / 8 && COMMITTED / 8 != HORIZON / 8);
 
 /// A class's queue of freed blocks: first in the lower half, last in the upper.

@@ -103,7 +103,10 @@ pub use recovery::{Recovery, is_commit, is_mid_commit, recover};
 pub use scan::Visit;
 pub use schema::TableSchema;
 pub use snapshot::TableSnapshot;
-pub use terms::{LimitError, is_followed, set_followed, set_limit};
+pub use terms::{
+    Durability, LimitError, durability, durable_version, is_followed, set_durability, set_durable_version,
+    set_followed, set_limit,
+};
 pub use transaction::Transaction;
 pub use verify::{VerifyReport, verify};
 pub use writer::TableWriter;
@@ -215,6 +218,10 @@ pub struct TableInfo {
     pub epoch: u64,
     /// Which creation of the table this is.
     pub incarnation: u64,
+    /// What of it survives a crash of the host.
+    pub durability: Durability,
+    /// The last version that is on disk; none where nothing is.
+    pub durable_version: Option<u64>,
 }
 
 /// Makes an empty table in a region of zeroes.

@@ -20,7 +20,7 @@ use super::clock::Clock;
 use super::entry::{Attributes, Entry};
 use super::error::{OpenError, ReadError};
 use super::index::Nonsense;
-use super::layout::{APPLIED, BEQUEST, COUNTS, Counts, EPOCH, HORIZON, Layout, MAX_BYTES};
+use super::layout::{APPLIED, BEQUEST, COMMITTED, COUNTS, Counts, EPOCH, HORIZON, Layout, MAX_BYTES};
 use super::pin::{Held, held};
 use super::schema::TableSchema;
 use super::versions::AsOf;
@@ -302,6 +302,13 @@ impl<R: Region> TableReader<R> {
         self.region.load(APPLIED)
     }
 
+    /// Version of the last commit that stands, which may be being applied: whatever a read has shown is of this version at
+    /// most.
+    pub fn committed_version(&self) -> u64 {
+        fence(Ordering::Acquire);
+        self.region.load(COMMITTED)
+    }
+
     /// The last ownership.
     pub fn epoch(&self) -> u64 {
         self.region.load(EPOCH)
@@ -330,6 +337,8 @@ impl<R: Region> TableReader<R> {
             version: self.version(),
             epoch: self.epoch(),
             incarnation: self.layout.incarnation,
+            durability: super::terms::durability(&self.region),
+            durable_version: super::terms::durable_version(&self.region),
         }
     }
 }

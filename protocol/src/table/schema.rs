@@ -36,6 +36,10 @@ impl TableSchema {
         [&self.base_version.to_le_bytes(), self.name.as_bytes()].concat()
     }
 
+    pub(super) fn of_entry(bytes: &[u8]) -> Result<Self, ReadError> {
+        Self::from_bytes(bytes).ok_or_else(|| corrupt("the schema has no name"))
+    }
+
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (version, name) = bytes.split_first_chunk()?;
         let name = std::str::from_utf8(name).ok()?.to_owned();
@@ -63,7 +67,7 @@ impl<R: Region> TableReader<R> {
             return Ok(None);
         }
         let Some(bytes) = self.read_behind(SCHEMA)? else { return Ok(None) };
-        let schema = TableSchema::from_bytes(&bytes).ok_or_else(|| corrupt("the schema has no name"))?;
+        let schema = TableSchema::of_entry(&bytes)?;
         Ok(Some(self.schema.get_or_init(|| schema)))
     }
 }

@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 
 use super::entry::Attributes;
 use super::error::ReadError;
-use super::layout::{APPLIED, BEQUEST, COMMITTED};
+use super::layout::{APPLIED, BEQUEST, COMMITTED, SCHEMA};
 use super::pin::Pin;
 use super::reader::{TableReader, corrupt};
 use super::scan::Visit;
+use super::schema::TableSchema;
 use super::versions::AsOf;
 use crate::region::Region;
 use crate::sync::fence;
@@ -145,13 +146,29 @@ impl<'r, R: Region> TableSnapshot<'r, R> {
     /// # Errors
     /// As for [`TableSnapshot::get`].
     pub fn bequest(&self) -> Result<Option<Vec<u8>>, ReadError> {
+        self.value_behind(BEQUEST)
+    }
+
+    /// The schema of the values, as of that version: none where it was named later.
+    ///
+    /// # Errors
+    /// As for [`TableSnapshot::get`].
+    pub fn schema(&self) -> Result<Option<TableSchema>, ReadError> {
+        self.value_behind(SCHEMA)?.map(|bytes| TableSchema::of_entry(&bytes)).transpose()
+    }
+
+    fn value_behind(&self, word: u64) -> Result<Option<Vec<u8>>, ReadError> {
         self.reader.checked(self.as_of(), || {
-            let Some((block, entry)) = self.reader.locate_behind(BEQUEST, self.as_of())?.entry else {
+            let Some((block, entry)) = self.reader.locate_behind(word, self.as_of())?.entry else {
                 return Ok(None);
             };
-            let mut bequest = Vec::new();
-            let whole = self.reader.copy_value(block, &entry, &mut bequest);
-            if whole { Ok(Some(bequest)) } else { Err(corrupt("the bequest ends outside the segment")) }
+            let mut value = Vec::new();
+            let whole = self.reader.copy_value(block, &entry, &mut value);
+            if whole {
+                Ok(Some(value))
+            } else {
+                Err(corrupt("the bequest, or the schema, ends outside the segment"))
+            }
         })
     }
 

@@ -1,9 +1,9 @@
-//! What the manager may change of a table while it lives: its limit, and whether it is followed.
+//! What the manager says about a table while it lives: its limit, whether it is followed, what of it is on disk.
 
 use super::MIN_BYTES;
 use super::class::SPAN_BYTES;
 use super::error::OpenError;
-use super::layout::{FOLLOWED, Layout, MAX_BYTES};
+use super::layout::{DURABILITY, DURABLE, FOLLOWED, Layout, MAX_BYTES};
 use super::space::used_bytes;
 use crate::region::Region;
 
@@ -64,4 +64,59 @@ pub fn set_followed<R: Region>(region: &R, followed: bool) {
 /// Whether somebody follows the table's changes.
 pub fn is_followed<R: Region>(region: &R) -> bool {
     region.load(FOLLOWED) != 0
+}
+
+/// What of a table survives a crash of the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Nothing: it outlives every process, not the host.
+    #[default]
+    Memory,
+    /// All but what was committed since the last checkpoint.
+    Interval,
+    /// Every commit that returned: it waits until it is on disk.
+    Commit,
+}
+
+impl Durability {
+    /// Its name in configurations and in `status`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Interval => "interval",
+            Self::Commit => "commit",
+        }
+    }
+}
+
+/// Says what of the table survives a crash of the host. For the manager (R6a), before anybody is granted the table.
+pub fn set_durability<R: Region>(region: &R, durability: Durability) {
+    let word = match durability {
+        Durability::Memory => 0,
+        Durability::Interval => 1,
+        Durability::Commit => 2,
+    };
+    region.store(DURABILITY, word);
+}
+
+/// What of the table survives a crash of the host; nothing, where its manager said nothing that is known here.
+#[inline]
+pub fn durability<R: Region>(region: &R) -> Durability {
+    match region.load(DURABILITY) {
+        1 => Durability::Interval,
+        2 => Durability::Commit,
+        _ => Durability::Memory,
+    }
+}
+
+/// Says which version is on disk, and stays there. For the manager (R6a).
+pub fn set_durable_version<R: Region>(region: &R, version: Option<u64>) {
+    region.store(DURABLE, version.map_or(0, |version| version.saturating_add(1)));
+}
+
+/// The last version that is on disk.
+pub fn durable_version<R: Region>(region: &R) -> Option<u64> {
+    region.load(DURABLE).checked_sub(1)
 }

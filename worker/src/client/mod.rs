@@ -9,6 +9,7 @@
 //! | [`ownership`] | what makes this process an owner, and ends it by being dropped |
 //! | [`handing_on`] | what can be asked about a table that somebody else owns |
 //! | [`claims`] | pins and followers: what a client has at the manager until it drops it |
+//! | [`disk`] | waiting until commits are on disk |
 //! | [`will`] | what an offer says of the bequest; the offer's identity |
 //! | [`source`] | the mapping that all readers of a table share |
 //! | [`error`] | why the manager could not be reached, or did not do something |
@@ -16,6 +17,7 @@
 
 mod back_off;
 mod claims;
+mod disk;
 mod error;
 mod handing_on;
 mod link;
@@ -35,6 +37,9 @@ use crossbeam_channel::Receiver;
 use heirloom_protocol::message::{MAX_NAME_BYTES, Status};
 
 pub(crate) use claims::{Followed, Pinned};
+pub(crate) use disk::Disk;
+#[cfg(feature = "tokio")]
+pub(crate) use disk::flushed;
 pub use error::{ConnectError, RequestError};
 pub use handing_on::{HandOn, HandedOn};
 pub(crate) use link::{Asking, Hub, Link};
@@ -232,12 +237,10 @@ impl Client {
 
     /// Tells the manager of an heir, and waits until it agrees.
     pub(crate) fn heir(&self, table: &str, heir: Box<dyn TableHeir>) -> Result<(), HeirError> {
-        let (reply, answer) = self.waiting()?;
+        let (reply, answer) = self.link.waiting()?;
         let _asking = self.heir_then(table, heir, reply)?;
-        self.heir_answered(
-            table,
-            self.wait(&Question::MayInherit { table: table.to_owned() }, &answer).map(drop),
-        )
+        let answered = wait(&Question::MayInherit { table: table.to_owned() }, &answer);
+        self.heir_answered(table, answered.map(drop))
     }
 
     /// Tells the manager of an heir; `reply` hears on the client's thread whether it agrees, while what is returned is
@@ -270,41 +273,7 @@ impl Client {
 
     /// Asks, and waits for the answer.
     fn ask(&self, question: Question) -> Result<Answer, RequestError> {
-        let (reply, answer) = self.waiting()?;
-        let _asking = self.ask_then(question.clone(), reply)?;
-        self.wait(&question, &answer)
-    }
-
-    /// A reply, and where it arrives. Not on the client's thread, which would have to bring it.
-    fn waiting(&self) -> Result<(Reply<Answered>, Receiver<Answered>), RequestError> {
-        if self.link.is_client_thread() {
-            return Err(RequestError::OnClientThread);
-        }
-        let (sender, answer) = crossbeam_channel::bounded(1);
-        let reply = move |answered| {
-            let _ = sender.send(answered);
-        };
-        Ok((Box::new(reply), answer))
-    }
-
-    fn wait(&self, question: &Question, answer: &Receiver<Answered>) -> Result<Answer, RequestError> {
-        let time = question.answer_time();
-        match answer.recv_timeout(time) {
-            Ok(answered) => answered.map_err(RequestError::from),
-            Err(_) => Err(RequestError::NoAnswer { question: question.to_string(), time }),
-        }
-    }
-
-    /// Asks; `reply` hears the answer on the client's thread, while what is returned is kept.
-    pub(crate) fn ask_then(
-        &self,
-        question: Question,
-        reply: Reply<Answered>,
-    ) -> Result<Asking, RequestError> {
-        if self.link.is_inert() {
-            return Err(RequestError::ForkedChild);
-        }
-        Ok(self.link.ask(question, reply))
+        self.link.put(&question)
     }
 
     /// A reader over the mapping that others of this client read already.
@@ -326,6 +295,47 @@ impl Client {
         let segment = source::open(table, memory)?;
         let source = Source::new(table.to_owned(), segment, Some(self.clone()));
         Ok(Reader::new(self.link.share(source)))
+    }
+}
+
+impl Link {
+    /// Asks, and waits for the answer.
+    fn put(self: &Arc<Self>, question: &Question) -> Result<Answer, RequestError> {
+        let (reply, answer) = self.waiting()?;
+        let _asking = self.ask_then(question.clone(), reply)?;
+        wait(question, &answer)
+    }
+
+    /// A reply, and where it arrives. Not on the client's thread, which would have to bring it.
+    fn waiting(&self) -> Result<(Reply<Answered>, Receiver<Answered>), RequestError> {
+        if self.is_client_thread() {
+            return Err(RequestError::OnClientThread);
+        }
+        let (sender, answer) = crossbeam_channel::bounded(1);
+        let reply = move |answered| {
+            let _ = sender.send(answered);
+        };
+        Ok((Box::new(reply), answer))
+    }
+
+    /// Asks; `reply` hears the answer on the client's thread, while what is returned is kept.
+    pub(crate) fn ask_then(
+        self: &Arc<Self>,
+        question: Question,
+        reply: Reply<Answered>,
+    ) -> Result<Asking, RequestError> {
+        if self.is_inert() {
+            return Err(RequestError::ForkedChild);
+        }
+        Ok(self.ask(question, reply))
+    }
+}
+
+fn wait(question: &Question, answer: &Receiver<Answered>) -> Result<Answer, RequestError> {
+    let time = question.answer_time();
+    match answer.recv_timeout(time) {
+        Ok(answered) => answered.map_err(RequestError::from),
+        Err(_) => Err(RequestError::NoAnswer { question: question.to_string(), time }),
     }
 }
 
@@ -364,6 +374,10 @@ impl fmt::Display for Question {
             Self::Pin { table } => write!(f, "pin a version of table `{table}`"),
             Self::Follow { table } => write!(f, "let table `{table}` be followed"),
             Self::SetLimit { table, .. } => write!(f, "change the limit of table `{table}`"),
+            Self::Flush { table, version: Some(version) } => {
+                write!(f, "write version {version} of table `{table}` to disk")
+            }
+            Self::Flush { table, version: None } => write!(f, "write table `{table}` to disk"),
             Self::Status => f.write_str("say its status"),
             Self::MayInherit { table } => write!(f, "say whether this worker may inherit table `{table}`"),
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use heirloom_protocol::table::{self, TableSchema};
 
-use super::Link;
+use super::{Disk, Link};
 use crate::codec::{CodecError, Key, Value};
 use crate::engine::WriteHandle;
 use crate::host;
@@ -121,6 +121,11 @@ impl Ownership {
     #[cfg(feature = "tokio")]
     pub(crate) fn tenure(&self) -> &Tenure {
         &self.tenure
+    }
+
+    /// What waits for the table's commits to be on disk.
+    pub(crate) fn disk(&self) -> Disk {
+        Disk::new(Arc::clone(&self.tenure), self.link.clone())
     }
 
     #[cold]

@@ -69,6 +69,11 @@ pub(crate) enum Question {
         table: String,
         max_bytes: u64,
     },
+    /// That everything up to a version, or to the newest, is on disk.
+    Flush {
+        table: String,
+        version: Option<u64>,
+    },
     Status,
     /// Whether the manager knows this table and lets the worker be its heir. Asked right after it was told of the heir.
     MayInherit {
@@ -83,6 +88,7 @@ pub(crate) enum Answer {
     HandedOn(HandedOn),
     Pinned { slot: u32, version: u64 },
     Done,
+    Flushed(u64),
     Status(String),
 }
 
@@ -385,6 +391,7 @@ impl Session {
                 self.answered(request, Ok(Answer::HandedOn(HandedOn { owner, handoff })))
             }
             Event::Pinned { request, table, slot, version } => self.pinned(request, &table, slot, version),
+            Event::Flushed { request, version } => self.answered(request, Ok(Answer::Flushed(version))),
             Event::Status { request, piece, more } => self.status(request, &piece, more),
             Event::Refused { request: Some(request), why, message } => {
                 self.answered(request, Err(Refused::ByManager { why, message }))
@@ -560,6 +567,9 @@ impl Question {
             Self::Follow { table } => Request::Follow { request, table: table.clone() },
             Self::SetLimit { table, max_bytes } => {
                 Request::SetLimit { request, table: table.clone(), max_bytes: *max_bytes }
+            }
+            Self::Flush { table, version } => {
+                Request::Flush { request, table: table.clone(), version: *version }
             }
             Self::Status => Request::Status { request },
             Self::MayInherit { .. } => Request::Sync { request },
