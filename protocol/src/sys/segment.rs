@@ -34,6 +34,8 @@ const SEALS_AGAINST_WRITING: SealFlags = SealFlags::WRITE.union(SealFlags::FUTUR
 #[derive(Debug)]
 pub struct Segment {
     original: OwnedFd,
+    /// For the kernel's proof, which must not fail for want of a descriptor.
+    read_only: OwnedFd,
     bytes: u64,
 }
 
@@ -65,7 +67,9 @@ pub enum SegmentError {
     #[error(transparent)]
     NotASegment(#[from] NotASegment),
     /// A fresh description could not be had.
-    #[error("cannot reopen a segment through /proc/self/fd: {0} (is /proc mounted?)")]
+    #[error(
+        "cannot reopen a segment through /proc/self/fd: {0} (is /proc mounted, and RLIMIT_NOFILE high enough?)"
+    )]
     Reopen(#[source] io::Error),
 }
 
@@ -86,7 +90,7 @@ impl Segment {
         }
         let original = sealed_memfd(name, bytes)
             .map_err(|error| SegmentError::Create { name: name.to_owned(), source: error.into() })?;
-        Ok(Self { original, bytes })
+        Self::of(original, bytes)
     }
 
     /// Takes up a segment that outlived the manager, from the descriptor store.
@@ -96,7 +100,12 @@ impl Segment {
     pub fn adopt(original: OwnedFd) -> Result<Self, SegmentError> {
         let bytes = check(original.as_fd())?;
         require_writable(original.as_fd())?;
-        Ok(Self { original, bytes })
+        Self::of(original, bytes)
+    }
+
+    fn of(original: OwnedFd, bytes: u64) -> Result<Self, SegmentError> {
+        let read_only = reopen(original.as_fd(), OFlags::RDONLY)?;
+        Ok(Self { original, read_only, bytes })
     }
 
     /// A new description for the next owner (rule H7). Close the manager's copy as soon as it is sent: while it is
@@ -105,7 +114,7 @@ impl Segment {
     /// # Errors
     /// [`SegmentError::Reopen`].
     pub fn fresh_writable(&self) -> Result<OwnedFd, SegmentError> {
-        self.reopen(OFlags::RDWR)
+        reopen(self.original.as_fd(), OFlags::RDWR)
     }
 
     /// A new description for a reader.
@@ -113,7 +122,7 @@ impl Segment {
     /// # Errors
     /// [`SegmentError::Reopen`].
     pub fn fresh_read_only(&self) -> Result<OwnedFd, SegmentError> {
-        self.reopen(OFlags::RDONLY)
+        reopen(self.original.as_fd(), OFlags::RDONLY)
     }
 
     /// The manager's own mapping, to hydrate and to recover. It does not count for the lease.
@@ -130,9 +139,7 @@ impl Segment {
     /// # Errors
     /// [`ProofError::StillWritable`] where somebody can: try again until the grace is over.
     pub fn prove_unwritable(&self) -> Result<Proof, ProofError> {
-        let read_only =
-            self.fresh_read_only().map_err(|error| ProofError::Failed(io::Error::other(error)))?;
-        lease::prove_unwritable(read_only.as_fd())
+        lease::prove_unwritable(self.read_only.as_fd())
     }
 
     /// The size in bytes: the address space that it takes, not its memory.
@@ -146,12 +153,12 @@ impl Segment {
     pub fn memory_bytes(&self) -> u64 {
         memory_bytes(self.original.as_fd())
     }
+}
 
-    fn reopen(&self, access: OFlags) -> Result<OwnedFd, SegmentError> {
-        let path = format!("/proc/self/fd/{}", self.original.as_raw_fd());
-        rustix::fs::open(path, access | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|error| SegmentError::Reopen(error.into()))
-    }
+fn reopen(original: BorrowedFd<'_>, access: OFlags) -> Result<OwnedFd, SegmentError> {
+    let path = format!("/proc/self/fd/{}", original.as_raw_fd());
+    rustix::fs::open(path, access | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| SegmentError::Reopen(error.into()))
 }
 
 /// For the descriptor store. Never give this to a worker: it would be invisible to the lease.
