@@ -127,7 +127,12 @@ fn who_does_not_read_gets_no_more_descriptors() {
     let mut client = house.client();
     let open = |request| client.say(&Request::Open { request, table: "sales".to_owned() });
     (0..20).for_each(open);
-    // What another one is answered, the manager has answered after these.
+    // What another one of its user says once these are received, is answered after them.
+    let deadline = std::time::Instant::now() + house::PATIENCE;
+    while client.connection.unread().unwrap() > 0 {
+        assert!(std::time::Instant::now() < deadline, "it is not listened to");
+        std::thread::yield_now();
+    }
     house.status();
     let answers: Vec<_> = (0..20).map(|_| client.hear()).collect();
     let refused = |event: &&Event| matches!(event, Event::Refused { why: Refusal::TooMany, .. });

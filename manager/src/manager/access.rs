@@ -6,6 +6,7 @@ use heirloom_protocol::sys::{Credentials, Process};
 use std::collections::HashMap;
 
 use super::ManagerError;
+use super::chatter::By;
 
 /// A client as far as access goes.
 #[derive(Debug, Clone)]
@@ -31,8 +32,18 @@ impl Person {
 
     /// Root, and the user that the manager runs as, may do everything: they could in any case (rule H9).
     pub(super) fn is_ours(&self) -> bool {
-        self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()
+        is_ours(self.uid)
     }
+
+    /// Whose doing something of theirs is, for the log.
+    pub(super) fn by(&self) -> By {
+        By::of(self.uid)
+    }
+}
+
+/// Whether a user is root, or the one that the manager runs as.
+pub(super) fn is_ours(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
 /// The groups beside the first one, as the kernel shows them; none where it does not.

@@ -1,16 +1,19 @@
 //! One connection: what comes in goes to the control task, what goes out never makes it wait.
 
 use super::access::Person;
+use super::chatter::{self, By, Kind};
 use super::control::Notice;
 use super::readiness;
+use super::seats::{Seat, Seats, Turn};
 use heirloom_protocol::codec;
 use heirloom_protocol::message::{Event, Refusal, Request};
 use heirloom_protocol::ownership::WorkerId;
-use heirloom_protocol::sys::{Connection, Credentials, Listener, Process, SocketError};
+use heirloom_protocol::sys::{Connection, Credentials, Listener, Process, Received, SocketError};
 use heirloom_worker::embedding::{Guest, Memory};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::Interest;
@@ -47,14 +50,14 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Takes up a connection that has just been accepted.
-    pub(super) fn new(connection: Connection) -> io::Result<Self> {
+    /// Takes up a connection that has just been accepted, and counted.
+    fn new(connection: Connection, seat: Seat) -> io::Result<Self> {
         connection.set_nonblocking(true)?;
         connection.refuse_descriptors();
         let peer = connection.peer()?;
         let person = Person::new(peer.credentials, &peer.process);
         Ok(Self {
-            way: Way::Socket(Arc::new(Outbox::new(connection)?)),
+            way: Way::Socket(Arc::new(Outbox::new(connection, seat, person.by())?)),
             credentials: peer.credentials,
             process: Arc::new(peer.process),
             person,
@@ -85,6 +88,19 @@ impl Client {
         }
         self.descriptors += 1;
         self.descriptors <= MAX_UNREAD_DESCRIPTORS
+    }
+
+    /// It has registered, and is heard beside its user's other clients from here on.
+    pub(super) fn registers(&mut self, worker: WorkerId) {
+        self.worker = Some(worker);
+        if let Way::Socket(outbox) = &self.way {
+            outbox.is_worker.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether what it is sent waits, since it has not read what it was sent before.
+    pub(super) fn is_behind(&self) -> bool {
+        matches!(&self.way, Way::Socket(outbox) if !outbox.is_empty())
     }
 
     /// Whether the packet was sent by the process at the other end itself, not by a child that it forked (rule H12).
@@ -138,6 +154,10 @@ pub(super) struct Outbox {
     /// What could not be sent at once, in order.
     waiting: Mutex<VecDeque<Packet>>,
     more: Notify,
+    is_worker: AtomicBool,
+    by: By,
+    /// Given back with the connection.
+    seat: Seat,
 }
 
 #[derive(Debug)]
@@ -147,9 +167,10 @@ struct Packet {
 }
 
 impl Outbox {
-    fn new(connection: Connection) -> io::Result<Self> {
+    fn new(connection: Connection, seat: Seat, by: By) -> io::Result<Self> {
         let connection = readiness::watch(connection, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { connection, waiting: Mutex::default(), more: Notify::new() })
+        let (waiting, more, is_worker) = (Mutex::default(), Notify::new(), AtomicBool::new(false));
+        Ok(Self { connection, waiting, more, is_worker, by, seat })
     }
 
     /// Sends an event now, or as soon as the client has read enough. A client that cannot be sent to loses its
@@ -171,10 +192,13 @@ impl Outbox {
             }
         }
         if waiting.len() >= MAX_WAITING {
-            tracing::warn!(
-                waiting = waiting.len(),
-                "a client does not read what it is sent: its connection is ended"
-            );
+            let waiting_now = waiting.len();
+            chatter::say(Kind::CutOff, self.by, || {
+                tracing::warn!(
+                    waiting = waiting_now,
+                    "a client does not read what it is sent: its connection is ended"
+                );
+            });
             waiting.clear();
             return self.end();
         }
@@ -227,16 +251,32 @@ impl Outbox {
         Ok(())
     }
 
-    async fn receive(&self, buffer: &mut Vec<u8>) -> Result<Option<Option<Credentials>>, SocketError> {
+    /// The next packet, in the turn of its user; none where the client is gone.
+    async fn receive(&self, buffer: &mut Vec<u8>) -> Result<Option<Heard>, SocketError> {
         loop {
             let mut ready = self.connection.readable().await.map_err(SocketError::Failed)?;
+            let turn = self.seat.turn(self.is_worker.load(Ordering::Relaxed)).await;
             match self.connection.get_ref().recv(buffer) {
                 Err(SocketError::WouldBlock) => ready.clear_ready(),
-                // Nobody sends us descriptors; what came is closed here.
-                answer => return Ok(answer?.map(|received| received.sender)),
+                answer => {
+                    let Some(Received { descriptors, sender }) = answer? else { return Ok(None) };
+                    if !descriptors.is_empty() {
+                        // Closing one can take as long as whoever sent it likes (rule H19). The kernel refuses them before
+                        // that where it can.
+                        tokio::task::spawn_blocking(move || drop(descriptors));
+                        return Err(SocketError::Failed(io::Error::other("a client sends no descriptors")));
+                    }
+                    return Ok(Some(Heard { sender, turn }));
+                }
             }
         }
     }
+}
+
+/// What comes with a packet.
+struct Heard {
+    sender: Option<Credentials>,
+    turn: Turn,
 }
 
 /// The task of one connection: ends with it.
@@ -254,9 +294,9 @@ async fn listen(id: ClientId, outbox: &Outbox, said: &mpsc::Sender<Notice>) {
     loop {
         let wrong = match outbox.receive(&mut buffer).await {
             Ok(None) | Err(SocketError::Closed) => return,
-            Ok(Some(sender)) => match codec::decode::<Request>(&buffer) {
+            Ok(Some(Heard { sender, turn })) => match codec::decode::<Request>(&buffer) {
                 Ok(request) => {
-                    let notice = Notice::Said { from: id, request, sender };
+                    let notice = Notice::Said { from: id, request, sender, turn };
                     if said.send(notice).await.is_err() {
                         return;
                     }
@@ -266,30 +306,66 @@ async fn listen(id: ClientId, outbox: &Outbox, said: &mpsc::Sender<Notice>) {
             },
             Err(error) => error.to_string(),
         };
-        tracing::warn!(client = id.0, error = wrong, "a client is cut off");
+        chatter::say(Kind::CutOff, outbox.by, || {
+            tracing::warn!(client = id.0, error = wrong, "a client is cut off");
+        });
         outbox.send(&Event::Refused { request: None, why: Refusal::Malformed, message: wrong }, None);
         return outbox.end();
     }
 }
 
-/// The task that accepts connections.
-pub(super) async fn accept(listener: Listener, said: mpsc::Sender<Notice>) -> io::Result<()> {
+/// The task that accepts connections, and counts them before anything else is done for them.
+pub(super) async fn accept(listener: Listener, seats: Seats, said: mpsc::Sender<Notice>) -> io::Result<()> {
     listener.set_nonblocking(true)?;
+    // What is connected inherits that: nothing can be sent in between.
+    listener.refuse_descriptors();
     let listener = readiness::watch(listener, Interest::READABLE)?;
     loop {
         let mut ready = listener.readable().await?;
         match ready.try_io(|listener| listener.get_ref().accept()) {
             Err(_would_block) => {}
             Ok(Ok(connection)) => {
-                if said.send(Notice::Connected { connection }).await.is_err() {
+                if let Some(client) = take_up(connection, &seats)
+                    && said.send(Notice::Connected { client }).await.is_err()
+                {
                     return Ok(());
                 }
+                // However many come at once, all else has its turn between any two.
+                tokio::task::yield_now().await;
             }
             Ok(Err(error)) => {
                 // Out of descriptors, most likely: there is nothing to do but to let others go on.
-                tracing::warn!(%error, "a connection cannot be accepted");
+                chatter::say(Kind::Connections, By::Ours, || {
+                    tracing::warn!(%error, "a connection cannot be accepted");
+                });
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
+        }
+    }
+}
+
+/// Nothing where there is no seat for it, or the client is gone.
+fn take_up(connection: Connection, seats: &Seats) -> Option<Client> {
+    let unusable = |by, error: io::Error| {
+        chatter::say(Kind::Connections, by, || tracing::warn!(%error, "a connection cannot be taken up"));
+    };
+    let uid = match connection.peer_credentials() {
+        Ok(credentials) => credentials.uid,
+        Err(error) => {
+            unusable(By::Others, error);
+            return None;
+        }
+    };
+    let by = By::of(uid);
+    match seats.take(uid) {
+        Ok(seat) => Client::new(connection, seat).map_err(|error| unusable(by, error)).ok(),
+        Err(no_seat) => {
+            let message = no_seat.to_string();
+            chatter::say(Kind::Connections, by, || tracing::warn!("{message}: one more is refused"));
+            let refused = Event::Refused { request: None, why: Refusal::TooMany, message };
+            // A new connection has room for it, or it is gone already.
+            let _ = connection.send_message(&refused, None);
+            None
         }
     }
 }

@@ -2,20 +2,22 @@
 
 use super::ManagerError;
 use super::access::WorkerNames;
+use super::chatter;
 use super::client::{self, Client, ClientId, Way};
 use super::fullness::LOOK_EVERY;
 use super::kept::Kept;
 use super::notify::Supervision;
 use super::readiness;
+use super::seats::{Limits, Seats, Turn};
 use super::start;
 use super::table::Table;
 use crate::config::{Config, ManagerConfig};
 use crate::find_me::{FindMe, FindMeError};
 use crate::registry::{Candidate, RegistryWriter};
-use heirloom_protocol::message::{ChildStatus, Event, Refusal, Request};
+use heirloom_protocol::message::{ChildStatus, Event, Request};
 use heirloom_protocol::ownership::{Input, State, WorkerId};
 use heirloom_protocol::sys::notify::NotifyError;
-use heirloom_protocol::sys::{Connection, Credentials, Listener, Process};
+use heirloom_protocol::sys::{Credentials, Listener, Process};
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::Arc;
@@ -31,14 +33,35 @@ const MAX_SAID: usize = 256;
 #[derive(Debug)]
 pub(super) enum Notice {
     // By clients, through a bounded channel:
-    Connected { connection: Connection },
-    Said { from: ClientId, request: Request, sender: Option<Credentials> },
-    Closed { from: ClientId },
+    Connected {
+        client: Client,
+    },
+    /// Whoever is next of that user is heard when the turn is dropped.
+    Said {
+        from: ClientId,
+        request: Request,
+        sender: Option<Credentials>,
+        turn: Turn,
+    },
+    Closed {
+        from: ClientId,
+    },
     // By tasks of our own, each at most once for what was asked of it:
-    Died { worker: WorkerId },
-    Answered { table: usize, answer: Result<Option<Candidate>, FindMeError> },
-    HoldersFound { table: usize, found: String },
-    Hydrated { result: Result<(), ManagerError>, not_kept: Option<NotifyError> },
+    Died {
+        worker: WorkerId,
+    },
+    Answered {
+        table: usize,
+        answer: Result<Option<Candidate>, FindMeError>,
+    },
+    HoldersFound {
+        table: usize,
+        found: String,
+    },
+    Hydrated {
+        result: Result<(), ManagerError>,
+        not_kept: Option<NotifyError>,
+    },
 }
 
 /// A worker, from its registration until it has no connection any more, and no table either.
@@ -118,8 +141,6 @@ pub(super) struct Control {
     pub(super) supervision: Supervision,
     said: mpsc::Sender<Notice>,
     connections: u64,
-    /// Most connections of one user at a time (rule H19).
-    connections_per_user: usize,
 }
 
 /// Where notices come in.
@@ -138,7 +159,8 @@ impl Control {
     ) -> Result<(Self, Inputs), ManagerError> {
         let started = Instant::now();
         let supervision = Supervision::from_env();
-        let mut warnings = start::warnings(config);
+        let limits = Limits::within(start::descriptors(), config.tables.len());
+        let mut warnings = start::warnings(config, limits);
         // The memory of each table, and the pidfd of its owner.
         warnings.extend(supervision.warning(2 * config.tables.len()));
         for warning in &warnings {
@@ -160,7 +182,7 @@ impl Control {
         start::hydrate(config, &tables, &supervision, own.clone());
         let accepting = said.clone();
         tokio::spawn(async move {
-            if let Err(error) = client::accept(listener, accepting).await {
+            if let Err(error) = client::accept(listener, Seats::new(limits), accepting).await {
                 tracing::error!(%error, "no connection can be accepted any more");
             }
         });
@@ -183,7 +205,6 @@ impl Control {
             supervision,
             said,
             connections: 0,
-            connections_per_user: start::connections_per_user(),
         };
         control.supervision.status("hydrating");
         control.adopt(kept);
@@ -218,7 +239,6 @@ impl Control {
             supervision,
             said,
             connections: 0,
-            connections_per_user: usize::MAX,
         };
         control.adopt(kept);
         control
@@ -265,8 +285,8 @@ impl Control {
 
     fn note(&mut self, notice: Notice) -> Result<(), ManagerError> {
         match notice {
-            Notice::Connected { connection } => self.connected(connection),
-            Notice::Said { from, request, sender } => self.said(from, request, sender),
+            Notice::Connected { client } => self.connected(client),
+            Notice::Said { from, request, sender, turn: _turn } => self.said(from, request, sender),
             Notice::Closed { from } => self.closed(from),
             Notice::Died { worker } => self.died(worker),
             Notice::Answered { table, answer } => self.find_me_answered(table, answer),
@@ -307,6 +327,7 @@ impl Control {
         }
         if self.next_look <= now {
             self.next_look = now + LOOK_EVERY;
+            chatter::sum_up();
             for table in &mut self.tables {
                 table.fullness.look(&table.id, &table.reader.info());
             }
@@ -328,20 +349,7 @@ impl Control {
         }
     }
 
-    fn connected(&mut self, connection: Connection) {
-        let client = match Client::new(connection) {
-            Ok(client) => client,
-            Err(error) => return tracing::warn!(%error, "a connection cannot be taken up"),
-        };
-        let of_the_same = self.clients.values().filter(|known| known.person.uid() == client.person.uid());
-        if of_the_same.count() >= self.connections_per_user {
-            let (uid, most) = (client.person.uid(), self.connections_per_user);
-            let message =
-                format!("user {uid} has {most} connections already (a raised ulimit -n allows more)");
-            tracing::warn!("{message}: one more is refused");
-            client.way.send(&Event::Refused { request: None, why: Refusal::TooMany, message }, None);
-            return;
-        }
+    fn connected(&mut self, client: Client) {
         self.connections += 1;
         let id = ClientId(self.connections);
         if let Way::Socket(outbox) = &client.way {

@@ -1,8 +1,8 @@
 //! The manager: creates tables, hydrates them, holds them, hands them out and takes them back.
 //!
 //! ```text
-//!  accept ──► connection (one task each) ──said──►┐
-//!               ▲ outbox, bounded                 │  control (one task; `control`)
+//!  accept, ──► connection (one task each) ─said──►┐
+//!  count        ▲ outbox, bounded; users take turns│  control (one task; `control`)
 //!               └──────────────events─────────────┤    owns the tables and all that is known of clients and workers;
 //!  pidfd of each worker (one task each) ──died───►│    does what the ownership machine wants (`effects`),
 //!  hydration, find-me, /proc (threads) ─answers──►│    and waits for nothing but its inputs
@@ -14,6 +14,7 @@
 
 mod access;
 mod adoption;
+mod chatter;
 mod claims;
 mod client;
 mod clock;
@@ -28,6 +29,7 @@ mod readiness;
 mod recalls;
 mod requests;
 mod search;
+mod seats;
 mod start;
 mod status;
 mod story;

@@ -1,6 +1,7 @@
 //! What clients say, and what they are answered.
 
 use super::access::NotRegistered;
+use super::chatter::{self, Kind, shown};
 use super::claims::NotPinned;
 use super::client::{ClientId, MAX_UNREAD_DESCRIPTORS};
 use super::control::{Control, WaitingOpen, Worker};
@@ -40,8 +41,11 @@ impl Control {
     /// One message of a client.
     pub(super) fn said(&mut self, from: ClientId, request: Request, sender: Option<Credentials>) {
         let Some(client) = self.clients.get(&from) else { return };
+        let by = client.person.by();
         if let Err(no) = self.answer(client.is_sender(sender), from, request, sender) {
-            tracing::info!(client = from.0, message = no.message, "a request is refused");
+            chatter::say(Kind::Refusals, by, || {
+                tracing::info!(client = from.0, message = no.message, "a request is refused");
+            });
             let No { request, why, message } = no;
             self.send(from, &Event::Refused { request, why, message });
             // Those two will not agree on anything; nothing that follows would make sense.
@@ -121,6 +125,11 @@ impl Control {
                 Ok(())
             }
             Request::Status { request } => {
+                // It can be long; one that waits is enough.
+                if client.is_behind() {
+                    let message = "read the answers before asking for more";
+                    return Err(No::because(Refusal::TooMany, message).to(request));
+                }
                 self.send_status(from, request);
                 Ok(())
             }
@@ -156,7 +165,7 @@ impl Control {
                 self.speak(from, &table, |worker| Input::Accepted { worker, epoch })
             }
             Request::Decline { table, epoch, reason } => {
-                tracing::info!(table, epoch, reason, "declined");
+                tracing::info!(table = shown(&table), epoch, reason = shown(&reason), "declined");
                 self.speak(from, &table, |worker| Input::Declined { worker, epoch })
             }
             Request::Release { table, epoch, panicked } => {
@@ -181,7 +190,7 @@ impl Control {
         known.map_err(|why| match why {
             NotRegistered::Unknown => No::because(
                 Refusal::UnknownWorker,
-                format!("there is no [[worker]] `{name}` in the configuration"),
+                format!("there is no [[worker]] `{}` in the configuration", shown(name)),
             ),
             NotRegistered::OtherUser => No::because(
                 Refusal::NotPermitted,
@@ -214,8 +223,11 @@ impl Control {
             }
         };
         self.registry.register(id, name, credentials, process);
-        self.clients.get_mut(&from).expect("it was there above").worker = Some(id);
-        tracing::info!(worker = id.pid, name, "registered");
+        let client = self.clients.get_mut(&from).expect("it was there above");
+        client.registers(id);
+        chatter::say(Kind::Workers, client.person.by(), || {
+            tracing::info!(worker = id.pid, name, "registered");
+        });
         self.send(from, &Event::Registered);
         Ok(())
     }
@@ -287,6 +299,10 @@ impl Control {
     fn recall(&mut self, table: &str, wish: Wish) -> Result<(), No> {
         let table = self.find(table)?;
         self.may_own(wish.by, table, "recall")?;
+        if wish.to.as_ref().is_some_and(|to| to.len() > MAX_NAME_BYTES) {
+            let message = format!("a name of more than {MAX_NAME_BYTES} bytes");
+            return Err(No::because(Refusal::Malformed, message));
+        }
         if wish.force && self.embedded {
             let message = "a thread or a task cannot be killed: recall without force, or end it yourself";
             return Err(No::because(Refusal::NotPermitted, message));
@@ -445,7 +461,7 @@ impl Control {
         self.tables.iter().position(|known| &*known.id == table).ok_or_else(|| {
             No::because(
                 Refusal::UnknownTable,
-                format!("there is no [[table]] `{table}` in the configuration"),
+                format!("there is no [[table]] `{}` in the configuration", shown(table)),
             )
         })
     }

@@ -3,11 +3,11 @@
 use super::ManagerError;
 use super::access::Allowed;
 use super::claims::Claims;
-use super::client::MAX_UNREAD_DESCRIPTORS;
 use super::control::Notice;
 use super::fullness::Fullness;
 use super::notify::Supervision;
 use super::search::Search;
+use super::seats::Limits;
 use super::story::Story;
 use super::table::{Counts, Holders, Table, Timers};
 use crate::config::{Access, Config, Durability, TableConfig};
@@ -28,25 +28,21 @@ pub(super) fn socket_mode(config: &Config) -> u32 {
 }
 
 /// Fewer connections of one user than this are worth a warning.
-const FEW_CONNECTIONS: usize = 256;
+const FEW_CONNECTIONS: usize = 48;
 
-const MAX_CONNECTIONS_PER_USER: usize = 4096;
-
-/// Most connections of one user (rule H19): so many that the descriptors which they may leave unread are not more
-/// than half of those that we may have under way.
-pub(super) fn connections_per_user() -> usize {
-    let descriptors = limits::raise_descriptor_limit().unwrap_or(u64::MAX);
-    let fit = descriptors / (2 * u64::from(MAX_UNREAD_DESCRIPTORS));
-    usize::try_from(fit).unwrap_or(usize::MAX).clamp(16, MAX_CONNECTIONS_PER_USER)
+/// How many descriptors this process may have open, and under way: as many as it could be allowed (rule H19).
+pub(super) fn descriptors() -> u64 {
+    limits::raise_descriptor_limit().unwrap_or(u64::MAX)
 }
 
 /// What a person should know before something goes wrong.
-pub(super) fn warnings(config: &Config) -> Vec<String> {
+pub(super) fn warnings(config: &Config, limits: Limits) -> Vec<String> {
     let mut warnings = Features::get().missing();
-    let most = connections_per_user();
+    let most = limits.of_one_other;
     if most < FEW_CONNECTIONS {
-        warnings
-            .push(format!("few descriptors may be open (ulimit -n): one user may have {most} connections"));
+        warnings.push(format!(
+            "few descriptors may be open (ulimit -Hn): another user than the manager's own may have {most} connections"
+        ));
     }
     for table in config.tables.iter().filter(|table| table.durability != Durability::Memory) {
         warnings.push(format!(

@@ -121,6 +121,12 @@ impl Listener {
         }
     }
 
+    /// Refuses all descriptors on what is accepted from here on, where this kernel can (Linux 6.16; rule H19); whether it
+    /// can. A connection has that before anything can be sent on it.
+    pub fn refuse_descriptors(&self) -> bool {
+        packet::refuse_descriptors(self.as_fd())
+    }
+
     /// Where it listens, where this process made the socket's file.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {

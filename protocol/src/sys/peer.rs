@@ -30,7 +30,7 @@ pub struct Peer {
 
 impl Peer {
     pub(super) fn of(socket: BorrowedFd<'_>) -> io::Result<Self> {
-        let credentials = peer_credentials(socket)?;
+        let credentials = credentials(socket)?;
         match pidfd::of_peer(socket) {
             Ok(pidfd) => {
                 let process = Process::from_pidfd_of(pidfd, credentials.pid)?;
@@ -52,7 +52,7 @@ impl From<libc::ucred> for Credentials {
     }
 }
 
-fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<Credentials> {
+pub(super) fn credentials(socket: BorrowedFd<'_>) -> io::Result<Credentials> {
     let mut credentials = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
     let mut length = size_of::<libc::ucred>() as libc::socklen_t;
     // SAFETY: both pointers are to locals of the size given.

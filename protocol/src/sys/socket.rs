@@ -200,6 +200,14 @@ impl Connection {
         Peer::of(self.as_fd())
     }
 
+    /// Who connected, by number only: what [`Self::peer`] says first, and cheaply.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn peer_credentials(&self) -> io::Result<Credentials> {
+        super::peer::credentials(self.as_fd())
+    }
+
     /// A second handle on the same end.
     ///
     /// # Errors
