@@ -4,7 +4,9 @@ use crate::{eventually, program};
 use heirloom_protocol::message::TableStatus;
 use heirloom_worker::{Client, Status};
 use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsString;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -42,12 +44,23 @@ impl House {
     /// Where it cannot be started at all.
     #[must_use]
     pub fn start(configure: impl FnOnce(&Path) -> String) -> Self {
+        Self::start_by(&[], configure)
+    }
+
+    /// The same by another program, which is to execute the command line behind its own arguments.
+    ///
+    /// # Panics
+    /// Where it cannot be started at all.
+    #[must_use]
+    pub fn start_by(starter: &[&str], configure: impl FnOnce(&Path) -> String) -> Self {
         let folder =
             tempfile::Builder::new().prefix("heirloom-test-").tempdir().expect("a folder can be made");
         let configuration = folder.path().join("heirloom.toml");
         fs::write(&configuration, configure(folder.path())).expect("the folder can be written to");
         let log = File::create(folder.path().join("log")).expect("the folder can be written to");
-        let supervisor = Command::new(program("heirloom-under-test"))
+        let mut words = starter.iter().map(OsString::from).chain([program("heirloom-under-test").into()]);
+        let supervisor = Command::new(words.next().expect("there is at least the program"))
+            .args(words)
             .arg("run")
             .arg(&configuration)
             .arg("--socket")
@@ -67,6 +80,14 @@ impl House {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Lets other users into its folder, as far as the files there do.
+    ///
+    /// # Panics
+    /// Never: the folder is ours.
+    pub fn open_folder(&self) {
+        fs::set_permissions(self.folder(), fs::Permissions::from_mode(0o755)).expect("the folder is ours");
     }
 
     /// Its control socket.

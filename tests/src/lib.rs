@@ -3,6 +3,7 @@
 //! - [`House`]: a supervisor with its manager and workers, in a temporary folder, as a user would run it.
 //! - [`Actor`]: a process of the test, which says lines.
 //! - [`Candidate`]: a worker of one's own choice of misbehaviour, started by the test.
+//! - [`Relay`]: a table that two workers of the test pass on to each other.
 //! - [`builds`]: a program in two builds whose value types differ, as owner and as reader.
 //! - [`victims`]: owners and readers of such a house, to be killed whenever a test likes.
 //! - [`role`]: what the programs that tests start have in common.
@@ -35,6 +36,7 @@ pub mod garbage;
 mod house;
 pub mod ledger;
 mod patience;
+mod relay;
 pub mod role;
 pub mod victims;
 
@@ -43,6 +45,7 @@ pub use candidate::{Candidate, Misbehaviour};
 pub use heirloom_protocol::sys::needs;
 pub use house::{House, one_table};
 pub use patience::{PATIENCE, eventually};
+pub use relay::{Relay, Times};
 
 use std::path::PathBuf;
 
