@@ -59,6 +59,9 @@ pub struct ManagerConfig {
     pub recall_timeout: Duration,
     /// How long the supervisor waits for the manager to stop before it kills it.
     pub shutdown: Duration,
+    /// How long the manager may show no sign of life before the supervisor kills it, to be started again; `None` where
+    /// it is not watched.
+    pub watchdog: Option<Duration>,
 }
 
 impl Default for ManagerConfig {
@@ -68,6 +71,7 @@ impl Default for ManagerConfig {
             offer_timeout: Duration::from_secs(5),
             recall_timeout: Duration::from_secs(30),
             shutdown: Duration::from_secs(10),
+            watchdog: None,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::find_me::{FindMe, FindMeError};
 use crate::registry::{Candidate, RegistryWriter};
 use heirloom_protocol::message::{ChildStatus, Event, Request};
 use heirloom_protocol::ownership::{Input, State, WorkerId};
-use heirloom_protocol::sys::notify::NotifyError;
+use heirloom_protocol::sys::notify::{NotifyError, Pings};
 use heirloom_protocol::sys::{Credentials, Listener, Process};
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -139,6 +139,8 @@ pub(super) struct Control {
     /// Where the workers are threads and tasks of this process.
     pub(super) embedded: bool,
     pub(super) supervision: Supervision,
+    /// Signs of life come from this task itself, or they would say nothing of it.
+    pings: Pings,
     said: mpsc::Sender<Notice>,
     connections: u64,
 }
@@ -203,6 +205,7 @@ impl Control {
             own,
             embedded: false,
             supervision,
+            pings: Pings::from_env(),
             said,
             connections: 0,
         };
@@ -237,6 +240,8 @@ impl Control {
             own,
             embedded: true,
             supervision,
+            // Whether the program works is for the program to say.
+            pings: Pings::none(),
             said,
             connections: 0,
         };
@@ -271,7 +276,8 @@ impl Control {
 
     /// When it next has to be looked at something.
     pub(super) fn next_deadline(&self) -> Instant {
-        self.tables.iter().filter_map(Table::next_deadline).fold(self.next_look, Instant::min)
+        let tables = self.tables.iter().filter_map(Table::next_deadline);
+        tables.chain(self.pings.next()).fold(self.next_look, Instant::min)
     }
 
     fn expire_pins(&mut self, table: usize, now: Instant) {
@@ -324,6 +330,9 @@ impl Control {
             }
             self.wishes_over(table, now);
             self.expire_pins(table, now);
+        }
+        if self.pings.is_due(now) {
+            self.supervision.alive();
         }
         if self.next_look <= now {
             self.next_look = now + LOOK_EVERY;

@@ -94,8 +94,16 @@ impl Supervision {
         });
     }
 
+    /// This manager's loop goes on. Where the supervisor does not read, the next one tells as much.
+    pub(super) fn alive(&self) {
+        if let Some(Err(error)) = self.0.as_deref().map(Notifier::alive) {
+            tracing::debug!(%error, "the supervisor was not told that the manager is alive");
+        }
+    }
+
     pub(super) fn ready(&self) {
-        self.tell(Notifier::ready);
+        // Lost, it would be waited for in vain.
+        self.tell(|notifier| patiently(notifier, PATIENCE, || notifier.ready()));
     }
 
     pub(super) fn status(&self, text: &str) {

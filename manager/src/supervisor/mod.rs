@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!                      ┌──────────────────────────── supervisor ────────────────────────────┐
-//!  service manager ◄──►│ run: one loop; signals, deaths, notifications and deadlines become │
-//!                      │ inputs of two machines, and their effects become processes         │
+//!  service manager ◄───┤ relay ◄── run: one loop; signals, deaths, notifications and        │
+//!    keeps the store   │           deadlines become inputs of two machines, and their       │
+//!    too               │           effects become processes                                 │
 //!                      │                                                                    │
 //!                      │ machine (manager)   machine (workers)   store       herald         │
 //!                      └──┬───────────────────────┬────────────────▲────────────┬───────────┘
@@ -19,6 +20,8 @@
 //! | `family` | which process is which child, and how children are shown |
 //! | `socket` | where the control socket is; one supervisor listens there (H20) |
 //! | `store` | the descriptors that outlive the manager (H21) |
+//! | `relay` | the same, and what people are told, for the service manager above (H24) |
+//! | `watch` | whether the manager shows signs of life |
 //! | `spawn`, `exec_child` | how processes are started (H23, H27) |
 //! | `reap` | how their ends are noticed |
 //! | `herald` | tells the manager how the children are |
@@ -30,9 +33,13 @@
 //! 2. The workers are started in the order of the configuration, and restarted by the strategy. A child that fails more
 //!    often than `intensity` within `period` is in a crash loop: it is tried once more after each `crash_loop_retry`,
 //!    and costs nobody else anything (H26).
-//! 3. A manager that dies later is started again, for ever, with growing pauses, and is handed back what it had
-//!    stored. The workers go on meanwhile; so do owners and readers.
-//! 4. SIGTERM, SIGINT or SIGHUP stops the workers in reverse order, then the manager. A second SIGINT, or SIGQUIT, kills
+//! 3. A manager that dies later is started again, for ever, and is handed back what it had stored: at once where it had
+//!    been ready, with growing pauses where it was not, which is loud. The workers go on meanwhile; so do owners and
+//!    readers.
+//! 4. Where the supervisor itself dies, its manager and workers live on: tables are owned, read and handed on. The next
+//!    supervisor at the same control socket says who they are, and touches nothing; once they have ended, it starts with
+//!    the tables that the service manager above has kept, if there is one.
+//! 5. SIGTERM, SIGINT or SIGHUP stops the workers in reverse order, then the manager. A second SIGINT, or SIGQUIT, kills
 //!    them all at once.
 
 mod exec_child;
@@ -40,10 +47,12 @@ mod family;
 mod herald;
 pub mod machine;
 mod reap;
+mod relay;
 mod run;
 mod socket;
 mod spawn;
 mod store;
+mod watch;
 
 pub use exec_child::{ExecChildError, exec_child};
 pub use run::run;
@@ -98,8 +107,10 @@ pub enum SuperviseError {
     },
     /// A supervisor died and left its processes behind.
     #[error(
-        "the supervisor of {} (process {pid}) was killed, and its manager (process {manager}) still serves its tables: \
-         stop its workers and that manager, or choose another socket (--socket)",
+        "the supervisor of {} (process {pid}) was killed, and its manager (process {manager}) still serves its tables, to \
+         the workers {workers}. Nothing was touched: they go on, but nobody starts them again. To start anew, end the \
+         workers, then the manager (kill PID), and run this again; the tables end with that manager, unless the service \
+         manager above keeps them (heirloom dump saves one). Or choose another socket (--socket)",
         path.display()
     )]
     LeftBehind {
@@ -109,6 +120,8 @@ pub enum SuperviseError {
         pid: u32,
         /// Its manager's process id, or `unknown`.
         manager: String,
+        /// The names and process ids of the workers that are registered with it.
+        workers: String,
     },
     /// The control socket cannot be had for another reason.
     #[error(transparent)]

@@ -2,7 +2,7 @@
 
 use super::SuperviseError;
 use crate::config::MAX_SOCKET_PATH_BYTES;
-use heirloom_protocol::message::{Event, PROTOCOL_VERSION, Request};
+use heirloom_protocol::message::{Event, PROTOCOL_VERSION, Request, Status, WorkerStatus};
 use heirloom_protocol::sys::{Connection, ListenError, Listener};
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long the manager of a supervisor that was killed has to say who it is, for the message.
+/// How long the manager of a supervisor that was killed has for each answer, for the message.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where the control socket is when nobody says otherwise: `heirloom/heirloom.sock` in `$XDG_RUNTIME_DIR`, in `/run`
@@ -71,22 +71,54 @@ fn who_listens(path: PathBuf) -> SuperviseError {
         Some((peer, _)) if !peer.process.has_exited() => {
             SuperviseError::AlreadyRunning { path, pid: peer.credentials.pid }
         }
-        Some((peer, connection)) => SuperviseError::LeftBehind {
-            path,
-            pid: peer.credentials.pid,
-            manager: manager_of(&connection).map_or_else(|| "unknown".to_owned(), |pid| pid.to_string()),
-        },
+        Some((peer, connection)) => left_behind(path, peer.credentials.pid, &connection),
         None => ListenError::InUse { path }.into(),
+    }
+}
+
+/// Asks the manager that a supervisor left behind who else is there.
+fn left_behind(path: PathBuf, pid: u32, connection: &Connection) -> SuperviseError {
+    let unknown = || "unknown".to_owned();
+    let manager = manager_of(connection);
+    let workers = manager.and_then(|_| status_of(connection)).map(|status| named(&status.workers));
+    SuperviseError::LeftBehind {
+        path,
+        pid,
+        manager: manager.map_or_else(unknown, |pid| pid.to_string()),
+        workers: workers.unwrap_or_else(unknown),
     }
 }
 
 fn manager_of(connection: &Connection) -> Option<u32> {
     connection.send_message(&Request::Hello { version: PROTOCOL_VERSION }, None).ok()?;
+    match answer(connection)? {
+        Event::Welcome { manager_pid, .. } => Some(manager_pid),
+        _ => None,
+    }
+}
+
+fn status_of(connection: &Connection) -> Option<Status> {
+    connection.send_message(&Request::Status { request: 1 }, None).ok()?;
+    let mut said = String::new();
+    loop {
+        let Event::Status { piece, more, .. } = answer(connection)? else { return None };
+        said += &piece;
+        if !more {
+            return serde_json::from_str(&said).ok();
+        }
+    }
+}
+
+fn answer(connection: &Connection) -> Option<Event> {
     if !connection.wait_readable(Some(PATIENCE)).ok()? {
         return None;
     }
-    match connection.recv_message::<Event>().ok()?? {
-        (Event::Welcome { manager_pid, .. }, _) => Some(manager_pid),
-        _ => None,
+    connection.recv_message::<Event>().ok()?.map(|(event, _)| event)
+}
+
+fn named(workers: &[WorkerStatus]) -> String {
+    if workers.is_empty() {
+        return "(none)".to_owned();
     }
+    workers.iter().map(|worker| format!("{} ({})", worker.name, worker.pid)).collect::<Vec<_>>().join(", ")
 }

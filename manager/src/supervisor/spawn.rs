@@ -13,6 +13,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// What our own service manager tells us is not meant for our children.
 const NOT_FOR_CHILDREN: [&str; 8] = [
@@ -32,6 +33,7 @@ pub(super) fn manager(
     socket: &Path,
     notify_socket: &Path,
     store_limit: usize,
+    watchdog: Option<Duration>,
     descriptors: &[(&str, BorrowedFd<'_>)],
 ) -> io::Result<u32> {
     let (ours, theirs) = Connection::pair()?;
@@ -40,6 +42,9 @@ pub(super) fn manager(
     let mut command = child_command(program, socket);
     command.args(words);
     command.env("NOTIFY_SOCKET", notify_socket).env("FDSTORE", store_limit.to_string());
+    if let Some(limit) = watchdog {
+        command.env("WATCHDOG_USEC", limit.as_micros().to_string());
+    }
     command.stdin(Stdio::from(OwnedFd::from(theirs)));
     let pid = command.spawn()?.id();
     // The end that went to the child closes here, so that a child that dies is noticed instead of waited for.

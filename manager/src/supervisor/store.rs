@@ -9,6 +9,7 @@
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Resource;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 /// Most descriptors that are kept: far above what tables and workers need, far below what a process may hold open.
 const MAX_DESCRIPTORS: usize = 4096;
@@ -29,13 +30,23 @@ pub(super) struct Store {
     limit: usize,
 }
 
-#[derive(Debug)]
-struct Entry {
-    name: String,
-    descriptor: OwnedFd,
+/// One descriptor that is kept; clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) descriptor: Arc<OwnedFd>,
     file: Option<(u64, u64)>,
     /// Whether it is dropped once the kernel reports an end or an error on it.
-    polled: bool,
+    pub(super) polled: bool,
+}
+
+impl Entry {
+    /// Whether it is the same file under the same name.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name
+            && ((self.file == other.file && self.file.is_some())
+                || Arc::ptr_eq(&self.descriptor, &other.descriptor))
+    }
 }
 
 /// Why a descriptor is not kept.
@@ -70,6 +81,7 @@ impl Store {
             if self.entries.len() >= self.limit {
                 return Err(StoreError::Full(self.limit));
             }
+            let descriptor = Arc::new(descriptor);
             self.entries.push(Entry { name: name.to_owned(), descriptor, file, polled });
         }
         Ok(())
@@ -86,6 +98,11 @@ impl Store {
     pub(super) fn hand_back(&mut self) -> Vec<(&str, BorrowedFd<'_>)> {
         self.entries.retain(|entry| !entry.polled || !has_ended(entry.descriptor.as_fd()));
         self.entries.iter().map(|entry| (entry.name.as_str(), entry.descriptor.as_fd())).collect()
+    }
+
+    /// What is kept.
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// How many it keeps at most.

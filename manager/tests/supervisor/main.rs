@@ -3,6 +3,7 @@
 //!
 //! Everything that happens is an event in a named pipe, which the tests wait for; nothing is slept for.
 
+mod above;
 mod manager_death;
 mod ready;
 mod restarts;

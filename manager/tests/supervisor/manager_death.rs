@@ -94,6 +94,50 @@ fn clients_queue_while_the_manager_is_away() {
 }
 
 #[test]
+fn a_manager_that_was_ready_is_started_again_at_once() {
+    let (mut stage, mut manager) = running("");
+    for _ in 0..6 {
+        signal_process(manager, Signal::KILL);
+        stage.expect_log("killed by signal 9; it is started again in 0ns");
+        manager = pid_and_names(&stage.expect("manager start")).0;
+        stage.make_ready();
+    }
+}
+
+#[test]
+fn a_manager_that_never_becomes_ready_again_is_loud_and_what_it_stored_is_kept() {
+    let (mut stage, manager) = running(&worker("a", ""));
+    stage.order("store table.a apples");
+    stage.expect("manager stored table.a");
+    signal_process(manager, Signal::KILL);
+    for _ in 0..4 {
+        stage.expect("manager start");
+        stage.order("exit 1");
+    }
+    let line = stage.expect_log("the manager is in a CRASH LOOP");
+    assert!(line.contains("ERROR") && line.contains("The 1 descriptors of its tables are kept"), "{line}");
+    let (_, names) = pid_and_names(&stage.expect("manager start"));
+    assert_eq!(names, "control,table.a");
+    stage.make_ready();
+    stage.expect("children a.1=running/0");
+}
+
+#[test]
+fn a_manager_that_falls_silent_is_killed_and_started_again() {
+    let (mut stage, manager) = running("[manager]\nwatchdog = \"300ms\"\n");
+    // It was heard when it was ready, and says nothing more: as one that hangs.
+    let line = stage.expect_log("the manager shows no sign of life");
+    assert!(line.contains(&format!("pid={manager}")), "{line}");
+    stage.expect_log("the manager has ended: killed by signal 9");
+    let (_, names) = pid_and_names(&stage.expect("manager start"));
+    assert_eq!(names, "control");
+    stage.order("alive");
+    stage.expect("manager alive");
+    stage.expect_log("the manager shows no sign of life");
+    stage.expect("manager start");
+}
+
+#[test]
 fn a_manager_that_dies_again_and_again_is_started_again_and_again() {
     let (mut stage, mut manager) = running(&worker("a", ""));
     let _worker = stage.started("a");

@@ -4,14 +4,14 @@ use heirloom_manager::config::Config;
 use heirloom_manager::supervisor::{self, Options};
 use heirloom_protocol::message::{Event, PROTOCOL_VERSION, Request};
 use heirloom_protocol::sys::inherit::{NamedDescriptor, received_descriptors};
-use heirloom_protocol::sys::notify::Notifier;
+use heirloom_protocol::sys::notify::{Notifier, NotifyError};
 use heirloom_protocol::sys::{Connection, Listener};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const BARRIER: Duration = Duration::from_secs(20);
 
@@ -76,11 +76,19 @@ fn manager() {
 fn obey(order: &str, notifier: &Notifier, handed: &[NamedDescriptor]) {
     let words: Vec<&str> = order.split(' ').collect();
     match words[..] {
-        ["ready"] => notifier.ready().expect("sent"),
+        ["ready"] => patiently(notifier, || notifier.ready()),
         ["store", name, text] => {
             store(notifier, name, text);
             notifier.barrier(BARRIER).expect("answered");
             say(&format!("manager stored {name}"));
+        }
+        ["store_unconfirmed", name, text] => {
+            store(notifier, name, text);
+            say(&format!("manager said {name}"));
+        }
+        ["alive"] => {
+            notifier.alive().expect("sent");
+            say("manager alive");
         }
         ["store_and_die", name, text] => {
             store(notifier, name, text);
@@ -114,7 +122,15 @@ fn obey(order: &str, notifier: &Notifier, handed: &[NamedDescriptor]) {
 fn store(notifier: &Notifier, name: &str, text: &str) {
     let mut file = tempfile::tempfile().expect("a file");
     file.write_all(text.as_bytes()).expect("written");
-    notifier.store(name, file.as_fd(), false).expect("sent");
+    patiently(notifier, || notifier.store(name, file.as_fd(), false));
+}
+
+/// Says it again while the supervisor's queue is full.
+fn patiently(notifier: &Notifier, mut say: impl FnMut() -> Result<(), NotifyError>) {
+    while let Err(error) = say() {
+        assert!(matches!(error, NotifyError::Full), "{error}");
+        assert!(notifier.wait_until_read(Instant::now() + BARRIER), "the supervisor does not read");
+    }
 }
 
 /// One client: only the supervisor's news are of interest.

@@ -111,6 +111,14 @@ impl Notifier {
         self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"), &[])
     }
 
+    /// This process is alive, and does its work: to be said as [`Pings`] says, by whatever must not hang.
+    ///
+    /// # Errors
+    /// As [`Notifier::ready`]. A ping that is not delivered is not worth trying again: the next one is.
+    pub fn alive(&self) -> Result<(), NotifyError> {
+        self.send("WATCHDOG=1", &[])
+    }
+
     /// Sends anything else, with descriptors.
     ///
     /// # Errors
@@ -144,6 +152,46 @@ impl Notifier {
             Ok(_) => Ok(()),
             Err(error) => Err(NotifyError::Failed(error.into())),
         }
+    }
+}
+
+/// When this process is to say that it is alive ([`Notifier::alive`]): the time belongs to the loop that says it.
+#[derive(Debug)]
+pub struct Pings {
+    every: Option<Duration>,
+    next: Instant,
+}
+
+impl Pings {
+    /// What the supervisor wants to hear, by `$WATCHDOG_USEC`: it kills a process that is silent for so long, so this
+    /// one speaks twice in that time, the first time at once. Nothing where it wants nothing, or means another process
+    /// (`$WATCHDOG_PID`).
+    #[must_use]
+    pub fn from_env() -> Self {
+        let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+        let for_us = std::env::var_os("WATCHDOG_PID").is_none()
+            || number("WATCHDOG_PID") == Some(u64::from(std::process::id()));
+        let limit = number("WATCHDOG_USEC").filter(|limit| *limit > 0 && for_us);
+        Self { every: limit.map(|limit| Duration::from_micros(limit) / 2), next: Instant::now() }
+    }
+
+    /// Where nobody wants to hear anything.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { every: None, next: Instant::now() }
+    }
+
+    /// When the next one is due.
+    #[must_use]
+    pub fn next(&self) -> Option<Instant> {
+        self.every.map(|_| self.next)
+    }
+
+    /// Whether one is due; then the next one is later.
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        let Some(every) = self.every.filter(|_| self.next <= now) else { return false };
+        self.next = now + every;
+        true
     }
 }
 

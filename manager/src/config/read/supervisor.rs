@@ -44,16 +44,26 @@ pub(super) fn manager(mut section: Section<'_, '_>, cx: &mut Context<'_>) -> Man
             .optional("recall_timeout", cx, value::positive_duration)
             .unwrap_or(default.recall_timeout),
         shutdown: section.optional("shutdown", cx, value::positive_duration).unwrap_or(default.shutdown),
+        watchdog: section.optional("watchdog", cx, watchdog).unwrap_or(default.watchdog),
     };
     section.finish(cx);
     config
 }
 
 fn crash_loop_retry(value: Value<'_, '_>, cx: &mut Context<'_>) -> Option<Option<Duration>> {
-    match value.get().as_str() {
-        Some("never") => Some(None),
-        _ => value::positive_duration(value, cx).map(Some),
+    or_word(value, "never", cx)
+}
+
+fn watchdog(value: Value<'_, '_>, cx: &mut Context<'_>) -> Option<Option<Duration>> {
+    or_word(value, "off", cx)
+}
+
+/// A time, or the word that says that there is none.
+fn or_word(value: Value<'_, '_>, none: &str, cx: &mut Context<'_>) -> Option<Option<Duration>> {
+    if value.get().as_str() == Some(none) {
+        return Some(None);
     }
+    value::positive_duration(value, cx).map(Some)
 }
 
 fn socket(value: Value<'_, '_>, cx: &mut Context<'_>) -> Option<PathBuf> {

@@ -19,6 +19,8 @@ pub struct Child {
     failures_in_a_row: u32,
     /// It was in a crash loop, and has not run for the period since.
     on_probation: bool,
+    /// It has served since it was started last.
+    served: bool,
 }
 
 /// What a child is doing.
@@ -153,6 +155,7 @@ impl Child {
             failures: VecDeque::new(),
             failures_in_a_row: 0,
             on_probation: false,
+            served: false,
         }
     }
 
@@ -174,9 +177,21 @@ impl Child {
         self.starts.saturating_sub(1)
     }
 
+    /// How often it has failed without having recovered in between.
+    #[must_use]
+    pub fn failures_in_a_row(&self) -> u32 {
+        self.failures_in_a_row
+    }
+
+    /// It says that it serves: whatever made it fail before is over.
+    pub(super) fn serves(&mut self) {
+        self.served = self.state.is_alive();
+    }
+
     pub(super) fn start(&mut self, now: Time, index: usize) -> Effect {
         self.on_probation |= matches!(self.state, State::CrashLoop { .. });
         self.starts += 1;
+        self.served = false;
         self.state = State::Running { since: now };
         Effect::Start(index)
     }
@@ -234,7 +249,7 @@ impl Child {
             self.state = State::Stopped;
             return News::EndedForGood { exit };
         }
-        if ran_for >= rules.period {
+        if ran_for >= rules.period || self.served {
             self.failures_in_a_row = 0;
             self.on_probation = false;
         }
@@ -243,7 +258,11 @@ impl Child {
             self.state = State::CrashLoop { retry_at: rules.crash_loop_retry.map(|pause| now + pause) };
             return News::InCrashLoop { exit, retry_after: rules.crash_loop_retry };
         }
-        let wait = back_off(self.rule.back_off, self.failures_in_a_row, random);
+        // One that served has died of something that happened, not of how it starts: it is missed now.
+        let wait = match self.served {
+            true => Duration::ZERO,
+            false => back_off(self.rule.back_off, self.failures_in_a_row, random),
+        };
         self.state = State::Waiting { until: now + wait };
         News::WillRestart { exit, wait }
     }

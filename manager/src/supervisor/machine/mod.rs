@@ -18,6 +18,7 @@
 //! - a child is started only while it is not alive, and asked to stop only while it is;
 //! - children are started in order and stopped in reverse order, one after the other;
 //! - a crash loop ends the restarts of that child and touches no other (rule H26);
+//! - a child that served is started again without a wait;
 //! - after [`Input::Stop`] nothing is started, and [`Effect::AllStopped`] comes once, when all have ended;
 //! - left alone, every child that is to be running is running, or in a crash loop.
 
@@ -69,6 +70,11 @@ pub enum Input {
     },
     /// A child that was to be started could not be.
     NotStarted {
+        /// Which.
+        child: usize,
+    },
+    /// A child has said that it serves. Not all children say that.
+    Serves {
         /// Which.
         child: usize,
     },
@@ -171,6 +177,7 @@ impl Machine {
             }
             Input::Exited { child, exit } => self.exited(now, child, exit, &mut effects),
             Input::NotStarted { child } => self.exited(now, child, Exit::NotStarted, &mut effects),
+            Input::Serves { child } => self.children[child].serves(),
             Input::Stop => self.stop(now),
             Input::Kill => {
                 self.stop(now);

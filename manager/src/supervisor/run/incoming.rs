@@ -4,14 +4,16 @@ use super::Supervisor;
 use crate::supervisor::machine::{Exit, Input};
 use crate::supervisor::{SuperviseError, reap};
 use heirloom_protocol::sys::notify::Notification;
+use rustix::process::Signal;
 use std::io;
+use std::time::Instant;
 use tokio::io::Interest;
 use tracing::{debug, error, info, warn};
 
 impl Supervisor<'_> {
     pub(super) fn stop(&mut self, signal: &str) {
         info!("{signal}: stopping the workers in reverse order, then the manager");
-        self.tell_above("STOPPING=1");
+        self.tell_above("STOPPING=1".to_owned());
         // When the last worker has ended, the manager's turn comes.
         self.drive_workers(Input::Stop);
     }
@@ -59,6 +61,7 @@ impl Supervisor<'_> {
         // What it said before it died counts, and now it has said everything.
         self.hear();
         self.manager_pid = None;
+        self.watch.begin_anew();
         if !self.ever_ready && !self.workers.is_ending() {
             self.outcome = Some(Err(SuperviseError::ManagerNotReady { exit }));
             return;
@@ -88,33 +91,62 @@ impl Supervisor<'_> {
         }
         if let Some(status) = notification.field("STATUS") {
             debug!(status, "the manager says what it is doing");
-            self.tell_above(&format!("STATUS={status}"));
+            self.tell_above(format!("STATUS={status}"));
         }
         let name = notification.field("FDNAME").map(str::to_owned);
         if notification.field("FDSTOREREMOVE") == Some("1") {
             let forgotten = name.as_deref().map_or(0, |name| self.store.forget(name));
             debug!(name, forgotten, kept = self.store.len(), "descriptors are not kept any more");
+            self.keep_above();
         } else if notification.field("FDSTORE") == Some("1") {
             let polled = notification.field("FDPOLL") != Some("0");
             match self.store.keep(name.as_deref(), std::mem::take(&mut notification.descriptors), polled) {
                 Ok(()) => debug!(name, kept = self.store.len(), "a descriptor is kept for the manager"),
                 Err(error) => error!(name, %error, "a descriptor of the manager's is NOT kept"),
             }
+            self.keep_above();
+        }
+        if notification.field("WATCHDOG") == Some("1") {
+            self.watch.sign(Instant::now());
         }
         if notification.field("READY") == Some("1") {
             self.manager_ready();
         }
-        // The descriptor of BARRIER=1 closes here, with the rest: that is the answer.
+        if notification.field("BARRIER") == Some("1")
+            && let Some(relay) = &self.relay
+        {
+            relay.confirm(std::mem::take(&mut notification.descriptors));
+        }
+        // Where nobody is above, the descriptor of a barrier closes here, with the rest: that is the answer.
+    }
+
+    /// A manager that hangs is killed, and started again as any other that dies.
+    pub(super) fn look_at_manager(&mut self) {
+        // What it said while this loop was late counts.
+        self.hear();
+        if self.watch.is_silent(Instant::now())
+            && let Some(pid) = self.manager_pid
+        {
+            let limit = self.watch.limit().unwrap_or_default();
+            error!(
+                pid,
+                ?limit,
+                "the manager shows no sign of life: it is killed, and started again with its tables"
+            );
+            reap::signal(pid, Signal::KILL, true);
+        }
     }
 
     fn manager_ready(&mut self) {
         info!(pid = self.manager_pid, "the manager is ready: all tables are hydrated");
+        self.drive_manager(Input::Serves { child: 0 });
+        self.watch.sign(Instant::now());
         // A new manager knows nothing of the children.
         self.told.clear();
         if !self.ever_ready {
             self.ever_ready = true;
             self.drive_workers(Input::Begin);
-            self.tell_above("READY=1");
+            self.tell_above("READY=1".to_owned());
         }
     }
 }

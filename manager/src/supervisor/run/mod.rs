@@ -8,19 +8,23 @@ mod rules;
 use super::family::Family;
 use super::herald::Herald;
 use super::machine::{Input, Machine, Time};
+use super::relay::Relay;
 use super::store::{self, Store};
+use super::watch::Watch;
 use super::{Options, SuperviseError, reap, socket, spawn};
 use crate::config::Config;
+use crate::manager::CONTROL_SOCKET;
 use heirloom_protocol::message::ChildStatus;
-use heirloom_protocol::sys::notify::{Notifier, NotifySocket};
-use heirloom_protocol::sys::{Listener, inherit};
+use heirloom_protocol::sys::Listener;
+use heirloom_protocol::sys::inherit::{self, NamedDescriptor};
+use heirloom_protocol::sys::notify::{Notifier, NotifySocket, Pings};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::net::UnixDatagram;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// Runs the manager and the workers of a configuration until a signal says to stop; then all of them have ended.
 ///
@@ -30,7 +34,8 @@ use tracing::{info, warn};
 /// # Errors
 /// [`SuperviseError`] where it cannot start, or where the manager ends before it is ready; no worker is started then.
 pub fn run(config: &Config, options: &Options) -> Result<(), SuperviseError> {
-    refuse_descriptors()
+    // Before any child is started, which would inherit them (rule H22).
+    let handed_down = inherit::received_descriptors()
         .map_err(|source| SuperviseError::Host { what: "take what it was handed", source })?;
     for worker in &config.workers {
         spawn::check_user(worker)?;
@@ -42,7 +47,22 @@ pub fn run(config: &Config, options: &Options) -> Result<(), SuperviseError> {
         .enable_all()
         .build()
         .map_err(|source| SuperviseError::Host { what: "wait for events", source })?;
-    runtime.block_on(async { Supervisor::start(config, options)?.serve().await })
+    let outcome = runtime.block_on(async { Supervisor::start(config, options, handed_down)?.serve().await });
+    if let Err(error) = &outcome {
+        tell_above_why(error);
+    }
+    outcome
+}
+
+/// Says to the service manager above why there is no supervisor, and waits until that is read: who says it is known for as
+/// long as this process lives.
+fn tell_above_why(error: &SuperviseError) {
+    let Ok(Some(above)) = Notifier::from_env() else { return };
+    let why = error.to_string().replace('\n', " ");
+    let told = above.status(&why).and_then(|()| above.barrier(Duration::from_secs(1)));
+    if let Err(error) = told {
+        warn!(%error, "the service manager above was not told why");
+    }
 }
 
 struct Supervisor<'c> {
@@ -61,16 +81,24 @@ struct Supervisor<'c> {
     workers: Machine,
     family: Family<'c>,
     store: Store,
+    watch: Watch,
     herald: Herald,
     told: Vec<ChildStatus>,
-    /// The service manager above, where there is one.
+    /// To the service manager above, where there is one.
+    relay: Option<Relay>,
+    /// To the same, for signs of life: they come from the loop itself, or they would say nothing of it.
     above: Option<Notifier>,
+    pings: Pings,
     inherits_orphans: bool,
     outcome: Option<Result<(), SuperviseError>>,
 }
 
 impl<'c> Supervisor<'c> {
-    fn start(config: &'c Config, options: &'c Options) -> Result<Self, SuperviseError> {
+    fn start(
+        config: &'c Config,
+        options: &'c Options,
+        handed_down: Vec<NamedDescriptor>,
+    ) -> Result<Self, SuperviseError> {
         let host = |what| move |source| SuperviseError::Host { what, source };
         let socket = options.socket.clone().or_else(|| config.supervisor.socket.clone());
         let socket = std::path::absolute(socket.unwrap_or_else(socket::default_socket))
@@ -79,6 +107,9 @@ impl<'c> Supervisor<'c> {
         let (notify, notified) =
             bind_notify(&socket).map_err(host("make the socket for the manager's notifications"))?;
         let family = Family::of(config);
+        let store = keep(handed_down);
+        // The memory of each table, and the pidfd of its owner.
+        let needed = 2 * config.tables.len();
         Ok(Self {
             options,
             began: Instant::now(),
@@ -90,13 +121,13 @@ impl<'c> Supervisor<'c> {
             ever_ready: false,
             workers: Machine::new(rules::worker_rules(config), family.rules(), rand::random()),
             family,
-            store: Store::new(store::limit()),
+            relay: Relay::start(store.entries().to_vec(), needed).map_err(host("start a thread"))?,
+            store,
+            watch: Watch::new(config.manager.watchdog),
             herald: Herald::start(&socket).map_err(host("start a thread"))?,
             told: Vec::new(),
-            above: Notifier::from_env().unwrap_or_else(|error| {
-                warn!(%error, "the service manager above cannot be notified");
-                None
-            }),
+            above: Notifier::from_env().unwrap_or_default(),
+            pings: Pings::from_env(),
             inherits_orphans: reap::inherits_orphans(),
             outcome: None,
             socket,
@@ -114,6 +145,7 @@ impl<'c> Supervisor<'c> {
         self.drive_manager(Input::Begin);
         loop {
             self.publish();
+            self.show_life();
             if let Some(outcome) = self.outcome.take() {
                 info!("the supervisor has ended");
                 return outcome;
@@ -129,6 +161,7 @@ impl<'c> Supervisor<'c> {
                 () = tokio::time::sleep_until(deadline.into()) => {
                     self.drive_workers(Input::Tick);
                     self.drive_manager(Input::Tick);
+                    self.look_at_manager();
                 }
             }
         }
@@ -140,17 +173,31 @@ impl<'c> Supervisor<'c> {
 
     fn next_deadline(&self) -> Instant {
         let deadlines = self.manager.next_deadline().into_iter().chain(self.workers.next_deadline());
+        let deadlines = deadlines.map(|deadline| self.began + deadline);
+        let signs_of_life = self.watch.deadline().into_iter().chain(self.pings.next());
         // Far enough away where nothing is due: a signal or a notification comes first.
-        self.began + deadlines.min().unwrap_or_else(|| self.now() + Duration::from_secs(3600))
+        deadlines.chain(signs_of_life).min().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
     }
 }
 
-/// Nobody hands the supervisor anything yet. What it is handed all the same must not reach every child (rule H22).
-fn refuse_descriptors() -> io::Result<()> {
-    for handed in inherit::received_descriptors()? {
-        warn!(name = handed.name, "a descriptor in LISTEN_FDS is not used, and closed");
+/// What an earlier supervisor had the service manager above keep, for the manager. Not a listening socket: the manager of a
+/// supervisor that was killed may still serve that one, and its path says so (rule H20).
+fn keep(handed_down: Vec<NamedDescriptor>) -> Store {
+    let mut store = Store::new(store::limit());
+    for NamedDescriptor { name, descriptor } in handed_down {
+        if name == CONTROL_SOCKET {
+            warn!("a control socket was handed down; it is closed, since the supervisor makes its own");
+        } else if let Err(error) = store.keep(Some(&name), vec![descriptor], false) {
+            error!(name, %error, "a descriptor that the service manager above has kept is lost");
+        }
     }
-    Ok(())
+    if store.len() > 0 {
+        info!(
+            descriptors = store.len(),
+            "the service manager above has kept what an earlier supervisor stored"
+        );
+    }
+    store
 }
 
 /// Beside the control socket, which is ours alone by now.

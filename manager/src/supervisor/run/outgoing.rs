@@ -3,9 +3,14 @@
 use super::Supervisor;
 use crate::supervisor::machine::{Effect, Input, News};
 use crate::supervisor::{SuperviseError, reap, spawn};
+use heirloom_protocol::sys::notify::Notifier;
 use rustix::process::Signal;
 use std::os::fd::AsFd;
+use std::time::Instant;
 use tracing::{debug, error, info, warn};
+
+/// From so many failures of the manager in a row on, people are told loudly.
+const MANY_FAILURES: u32 = 3;
 
 impl Supervisor<'_> {
     pub(super) fn drive_workers(&mut self, input: Input) {
@@ -34,9 +39,28 @@ impl Supervisor<'_> {
                 Effect::Start(_) => self.start_manager(),
                 Effect::Terminate(_) => self.signal_manager(Signal::TERM, false),
                 Effect::Kill(_) => self.signal_manager(Signal::KILL, true),
-                Effect::Tell(_, news) => tell("the manager", &news),
+                Effect::Tell(_, news) => {
+                    tell("the manager", &news);
+                    self.tell_of_failures();
+                }
                 Effect::AllStopped => self.conclude(),
             }
+        }
+    }
+
+    /// A manager that fails again and again before it is ready will not get better by itself.
+    fn tell_of_failures(&self) {
+        let failures = self.manager.children()[0].failures_in_a_row();
+        if failures >= MANY_FAILURES {
+            let kept = self.store.len();
+            error!(
+                "the manager is in a CRASH LOOP: it has failed {failures} times in a row before it was ready, and its own \
+                 message says why. The {kept} descriptors of its tables are kept, owners and readers go on, and no table \
+                 is handed on. It is tried again by itself: mend the configuration, or its sources"
+            );
+            self.tell_above(format!(
+                "STATUS=the manager has failed {failures} times in a row; its tables are kept"
+            ));
         }
     }
 
@@ -70,7 +94,8 @@ impl Supervisor<'_> {
         descriptors.extend(self.store.hand_back());
         let kept = descriptors.len() - 1;
         let notify_socket = self.notify.path();
-        match spawn::manager(self.options, &self.socket, notify_socket, limit, &descriptors) {
+        let watchdog = self.watch.limit();
+        match spawn::manager(self.options, &self.socket, notify_socket, limit, watchdog, &descriptors) {
             Ok(pid) => {
                 info!(pid, descriptors = kept, "the manager has started");
                 self.manager_pid = Some(pid);
@@ -106,11 +131,26 @@ impl Supervisor<'_> {
         }
     }
 
-    pub(super) fn tell_above(&self, text: &str) {
-        if let Some(above) = &self.above
-            && let Err(error) = above.send(text, &[])
+    /// Tells the service manager above, where there is one.
+    pub(super) fn tell_above(&self, words: String) {
+        if let Some(relay) = &self.relay {
+            relay.tell(words);
+        }
+    }
+
+    /// Has it keep what is kept here.
+    pub(super) fn keep_above(&self) {
+        if let Some(relay) = &self.relay {
+            relay.keep(self.store.entries().to_vec());
+        }
+    }
+
+    /// Tells it that this loop goes on, where it wants to hear that.
+    pub(super) fn show_life(&mut self) {
+        if self.pings.is_due(Instant::now())
+            && let Some(Err(error)) = self.above.as_ref().map(Notifier::alive)
         {
-            debug!(%error, text, "the service manager above was not notified");
+            debug!(%error, "the service manager above was not told that the supervisor is alive");
         }
     }
 }

@@ -28,6 +28,7 @@ fn explore(world: &World, depth: u32, paths: &mut u64) {
         if world.alive[child] {
             follow(&|world| drop(world.crash(child)), paths);
             follow(&|world| drop(world.exit(child, Exit::Status(0))), paths);
+            follow(&|world| drop(world.input(Input::Serves { child })), paths);
         }
     }
     if world.machine.next_deadline().is_some() {
@@ -60,7 +61,7 @@ proptest! {
     fn long_random_sequences_keep_the_promises(
         strategy in prop::sample::select(&STRATEGIES[..]),
         restarts in prop::collection::vec(prop::sample::select(&RESTARTS[..]), 1..7),
-        steps in prop::collection::vec((0_u8..10, any::<prop::sample::Index>()), 1..200),
+        steps in prop::collection::vec((0_u8..11, any::<prop::sample::Index>()), 1..200),
     ) {
         let mut world = World::begun(strategy, &restarts);
         for (what, which) in steps {
@@ -72,6 +73,7 @@ proptest! {
                     drop(world.input(Input::NotStarted { child: alive[which.index(alive.len())] }));
                 }
                 6 => drop(world.tick_after(20 * SECOND)),
+                7 => drop(world.input(Input::Serves { child: which.index(restarts.len()) })),
                 _ if world.machine.next_deadline().is_some() => drop(world.tick()),
                 _ => {}
             }

@@ -176,6 +176,27 @@ fn waits_grow_with_failures_in_a_row_and_begin_anew_after_a_long_run() {
 }
 
 #[test]
+fn a_child_that_served_is_started_again_at_once_however_often() {
+    let mut rules = rules(Strategy::OneForOne);
+    rules.intensity = None;
+    let mut machine = Machine::new(rules, vec![rule(Permanent)], 1);
+    let crash = |machine: &mut Machine| {
+        acts(&machine.handle(SECOND, Input::Exited { child: 0, exit: Exit::Signal(9) }))
+    };
+    machine.handle(SECOND, Input::Begin);
+    for _ in 0..3 {
+        assert_eq!(crash(&mut machine), "", "it has not served yet, and waits");
+        machine.handle(machine.next_deadline().expect("a back-off"), Input::Tick);
+    }
+    for _ in 0..20 {
+        machine.handle(SECOND, Input::Serves { child: 0 });
+        assert_eq!(crash(&mut machine), "start0");
+        assert_eq!(machine.children()[0].failures_in_a_row(), 1);
+    }
+    assert_eq!(crash(&mut machine), "", "the last one did not serve");
+}
+
+#[test]
 fn slow_children_are_killed_and_brutal_ones_at_once() {
     let mut world = World::begun(Strategy::OneForOne, &[Permanent; 2]);
     world.input(Input::Stop);

@@ -84,7 +84,7 @@ impl World {
             }
             Input::Stop => self.stop_wanted = true,
             Input::Kill => (self.stop_wanted, self.kill_wanted) = (true, true),
-            Input::Begin | Input::Tick => {}
+            Input::Begin | Input::Tick | Input::Serves { .. } => {}
         }
         let effects = self.machine.handle(self.now, input.clone());
         let in_crash_loop =
