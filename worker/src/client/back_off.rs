@@ -3,14 +3,14 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// The first wait. A manager that was restarted is there again in milliseconds, and its socket was there all along
-/// (rule H20), so this is short.
+/// The wait after the first try that failed. Before that one there is none: a manager that dies leaves its socket with its
+/// supervisor, where whoever connects is the next manager's from its first moment (rule H20).
 const FIRST: Duration = Duration::from_millis(5);
 
 /// The longest wait: well below the manager's grace for a worker whose connection has closed.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Doubles from try to try. Each wait is a random part of that, at least half, so that the clients of a manager that was
+/// Nothing at first, then a time that doubles from try to try. Each wait is a random part of that, at least half, so that the clients of a manager that was
 /// restarted do not come all at once, again and again.
 #[derive(Debug, Default)]
 pub(super) struct BackOff {
@@ -20,8 +20,10 @@ pub(super) struct BackOff {
 impl BackOff {
     /// The next wait.
     pub(super) fn next_wait(&mut self) -> Duration {
-        let longest = FIRST.saturating_mul(1 << self.tries.min(16)).min(LONGEST);
-        self.tries = self.tries.saturating_add(1);
+        let tries = self.tries;
+        self.tries = tries.saturating_add(1);
+        let Some(doublings) = tries.checked_sub(1) else { return Duration::ZERO };
+        let longest = FIRST.saturating_mul(1 << doublings.min(16)).min(LONGEST);
         longest.mul_f64(0.5 + random_part() / 2.0)
     }
 
@@ -44,6 +46,7 @@ mod tests {
     #[test]
     fn waits_double_up_to_the_longest() {
         let mut back_off = BackOff::default();
+        assert_eq!(back_off.next_wait(), Duration::ZERO);
         let mut expected = FIRST;
         for _ in 0..100 {
             let wait = back_off.next_wait();
@@ -51,12 +54,12 @@ mod tests {
             expected = (expected * 2).min(LONGEST);
         }
         back_off.reset();
-        assert!(back_off.next_wait() <= FIRST);
+        assert_eq!(back_off.next_wait(), Duration::ZERO);
     }
 
     #[test]
     fn waits_differ() {
-        let waits: std::collections::HashSet<_> = (0..20).map(|_| BackOff::default().next_wait()).collect();
+        let waits: std::collections::HashSet<_> = (0..20).map(|_| BackOff { tries: 1 }.next_wait()).collect();
         assert!(waits.len() > 10, "{waits:?}");
     }
 }
