@@ -20,6 +20,9 @@
 //! | `.ci/loom` | every order of loads and stores of some threads, for any processor | `HEIRLOOM_PREEMPTIONS=4` |
 //! | `cargo test -p heirloom-tests --test kills` | real processes, really killed, lose nothing that returned | `HEIRLOOM_KILL_ROUNDS=5000` |
 //! | `cargo test -p heirloom-tests --test manager_death` | the manager is killed as well, alone and with the owner | `HEIRLOOM_KILL_ROUNDS=1000` |
+//! | `cargo test -p heirloom-tests --test crash_loops --test supervisor_death` | a broken configuration, a manager that hangs, a worker in a crash loop, the supervisor's own death | |
+//! | `cargo test -p heirloom-tests --test under_systemd` | the units of `manager/systemd` under systemd itself | |
+//! | `cargo test --release -p heirloom-tests --test manager_restart -- --nocapture` | how long a killed manager is away | `HEIRLOOM_TABLE_MIB=1024` |
 //! | `cargo test --release -p heirloom-tests --test live_handoff -- --nocapture` | a handoff under full load fails no read and loses no commit; how long writes pause, stage by stage | `HEIRLOOM_HANDOFFS=1000` |
 //! | `.ci/fuzz` | garbage of any kind ends in an answer or an error | `.ci/fuzz 3600` |
 //! | `.ci/asan`, `.ci/valgrind` | no byte outside is touched | `.ci/asan --everything` |

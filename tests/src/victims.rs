@@ -3,7 +3,7 @@
 
 use crate::ledger::Returned;
 use crate::{Actor, House, one_table, program};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The ways to read, each of which checks what it finds.
@@ -49,13 +49,23 @@ impl Stage {
     /// Where it cannot be started, or ends.
     #[must_use]
     pub fn start(&self, role: &'static str) -> Victim {
-        let mut command = Command::new(program("victim"));
-        command.args([role, "ledger"]).arg(&self.record).env("HEIRLOOM_SOCKET", self.house.socket());
-        Victim { role, actor: Actor::start(&mut command) }
+        Victim::start(role, &self.house.socket(), &self.record)
     }
 }
 
 impl Victim {
+    /// Starts a process that is to own the table `ledger`, or to read it, of whoever listens at the socket. What returned is
+    /// noted in the record. It is ready when this returns.
+    ///
+    /// # Panics
+    /// Where it cannot be started, or ends.
+    #[must_use]
+    pub fn start(role: &'static str, socket: &Path, record: &Path) -> Self {
+        let mut command = Command::new(program("victim"));
+        command.args([role, "ledger"]).arg(record).env("HEIRLOOM_SOCKET", socket);
+        Self { role, actor: Actor::start(&mut command) }
+    }
+
     /// The next thing that it says.
     ///
     /// # Panics

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! supervise FOLDER              our supervisor, which takes this same program for the manager that it starts
+//! above FOLDER                  our supervisor in the place of systemd: what it starts is `heirloom run` (`tests/above.rs`)
 //! exec-child WORD...            its way to hand descriptors down
 //! manager --config FILE         the service: counts, one commit after the other, and notes what returned beside the file
 //! ```
@@ -25,22 +26,30 @@ fn main() -> Outcome {
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["supervise", folder] => supervise(Path::new(folder)),
+        ["supervise", folder] => supervise(Path::new(folder), None),
+        ["above", folder] => supervise(Path::new(folder), Some(&Path::new(folder).join("below"))),
         ["exec-child", words @ ..] => {
             let words: Vec<OsString> = words.iter().map(OsString::from).collect();
             Err(supervisor::exec_child(None, &words).into())
         }
         ["manager", "--config", file] => serve(&Path::new(file).with_file_name("returned")),
-        _ => Err("usage: service supervise FOLDER".into()),
+        _ => Err("usage: service supervise|above FOLDER".into()),
     }
 }
 
-fn supervise(folder: &Path) -> Outcome {
+/// Supervises this same program; or `heirloom run`, with what is in the other folder.
+fn supervise(folder: &Path, below: Option<&Path>) -> Outcome {
     let file = folder.join("heirloom.toml");
     std::fs::write(&file, "")?;
     let config = Config::load(&file)?;
     let mut options = Options::new(&config)?;
     options.socket = Some(folder.join("socket"));
+    if let Some(below) = below {
+        let heirloom = env::current_exe()?.with_file_name("heirloom-under-test");
+        let words = [heirloom.into(), "run".into(), below.join("heirloom.toml").into()];
+        let socket = ["--socket".into(), below.join("socket").into()];
+        options.manager = words.into_iter().chain(socket).collect();
+    }
     tell("ready")?;
     Ok(supervisor::run(&config, &options)?)
 }
