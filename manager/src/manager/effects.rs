@@ -3,6 +3,7 @@
 //! From the notice of a death to the offer, and from the acceptance to the grant, this runs without a pause and
 //! without a log line in between: a table is handed on first and talked about afterwards.
 
+use super::chatter::{self, By, Kind};
 use super::clock::now_ns;
 use super::control::{Control, Notice, Worker};
 use super::kept::OwnerName;
@@ -74,7 +75,17 @@ impl Control {
             Effect::Withdraw { from, epoch, why } => {
                 let id = self.tables[table].id.to_string();
                 self.tell(from, &Event::Withdrawn { table: id.clone(), epoch, reason: why.to_owned() });
-                tracing::warn!(table = id, epoch, worker = from.pid, why, "the offer or recall is withdrawn");
+                // A worker that accepts what it was not offered can do so as often as it likes.
+                let by = self.client_of(from).map_or(By::Ours, |client| client.person.by());
+                chatter::say(Kind::Refusals, by, || {
+                    tracing::warn!(
+                        table = id,
+                        epoch,
+                        worker = from.pid,
+                        why,
+                        "the offer or recall is withdrawn"
+                    );
+                });
                 None
             }
             Effect::Recall { from, epoch } => {
