@@ -400,13 +400,13 @@ fn warns_of_what_is_accepted_but_not_active() {
     let text = format!(
         "{}[[worker]]\nname = \"w\"\ncommand = [\"no-such-program\"]\nuser = \"no-such-user\"\n",
         table_with(
-            "durability = \"commit\"\nhydrate = { command = [\"/bin/true\"] }\nreaders = { groups = [\"no-such-group\"] }"
+            "durability = \"commit\"\nhydrate = { command = [\"/bin/true\"], when = \"always\" }\nreaders = { groups = [\"no-such-group\"] }"
         ),
     );
     let warnings = parse(&text).warnings();
     for words in [
         "only the durability \"memory\"",
-        "from a command",
+        "what is on disk of it is never read",
         "no-such-group",
         "no-such-user",
         "no-such-program",

@@ -4,8 +4,9 @@
 mod house;
 
 use heirloom_manager::manager::ManagerError;
+use heirloom_manager::store::{self, Identity, Stamp, Store};
 use heirloom_protocol::message::{Refusal, Request};
-use heirloom_protocol::table::TableReader;
+use heirloom_protocol::table::{Attributes, Kind, TableReader};
 use house::{BY_NAME, House, config};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -97,6 +98,99 @@ fn a_redb_file_of_many_entries() {
         assert_eq!(cars.get(&key.to_be_bytes()).unwrap(), Some(key.to_string().into_bytes()));
     }
     heirloom_protocol::table::verify(cars.region()).unwrap();
+}
+
+/// A durable table, with its source and its store in `folder`.
+fn durable(folder: &Path, hydrate: &str) -> String {
+    let more = format!(
+        "[manager]\nstore = \"{0}\"\n[[table]]\nid = \"cars\"\ntype = \"set\"\nmax_bytes = \"16MiB\"\n\
+         durability = {{ mode = \"interval\", every = \"1h\" }}\n{hydrate}",
+        folder.display()
+    );
+    config(BY_NAME, &more)
+}
+
+/// A store of `cars` with one entry and a bequest.
+fn write_store(folder: &Path) {
+    let of = Identity { table: "cars".to_owned(), kind: Kind::Set };
+    let mut store = Store::open(&store::path(folder, "cars"), &of).unwrap();
+    let mut checkpoint = store.checkpoint().unwrap();
+    checkpoint.replace(b"from", [(&b"checkpoint"[..], Attributes::default())]).unwrap();
+    checkpoint.bequest(Some(b"position 9")).unwrap();
+    checkpoint.commit(Stamp { incarnation: 1, version: 8 }).unwrap();
+}
+
+#[test]
+fn a_durable_table_begins_with_its_checkpoint_unless_its_source_says_always() {
+    for (has_checkpoint, when, expected) in [
+        (true, None, "checkpoint"),
+        (true, Some("if_empty"), "checkpoint"),
+        (true, Some("always"), "source"),
+        (false, None, "source"),
+        (false, Some("if_empty"), "source"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("cars.csv");
+        std::fs::write(&source, "key,value\nfrom,source\n").unwrap();
+        if has_checkpoint {
+            write_store(folder.path());
+        }
+        let when = when.map(|when| format!(", when = \"{when}\"")).unwrap_or_default();
+        let hydrate = format!("hydrate = {{ file = \"{}\"{when} }}\n", source.display());
+        let house = House::start(&durable(folder.path(), &hydrate));
+        let cars = TableReader::open(house.client().open("cars")).unwrap();
+        assert_eq!(cars.get(b"from").unwrap().unwrap(), expected.as_bytes(), "{has_checkpoint}, {when:?}");
+        let bequest = cars.bequest().unwrap();
+        assert_eq!(bequest.is_some(), expected == "checkpoint");
+    }
+}
+
+#[test]
+fn a_durable_table_without_a_source_begins_with_its_checkpoint_or_empty() {
+    for (has_checkpoint, entries) in [(true, 1), (false, 0)] {
+        let folder = tempfile::tempdir().unwrap();
+        if has_checkpoint {
+            write_store(folder.path());
+        }
+        let house = House::start(&durable(folder.path(), ""));
+        assert_eq!(TableReader::open(house.client().open("cars")).unwrap().len(), entries);
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_used_ends_the_manager_and_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    write_store(folder.path());
+    let path = store::path(folder.path(), "cars");
+    let refused = || {
+        let before = std::fs::read(&path).unwrap();
+        let error = House::start(&durable(folder.path(), "")).outcome().unwrap_err();
+        assert!(matches!(error, ManagerError::OnDisk { .. }), "{error}");
+        assert!(std::fs::read(&path).unwrap() == before);
+        let message = error.to_string();
+        assert!(message.starts_with(&format!("table `cars`: {}: ", path.display())), "{message}");
+        message
+    };
+    let of = Identity { table: "cars".to_owned(), kind: Kind::Set };
+    let open = Store::open(&path, &of).unwrap();
+    assert!(refused().contains("another process has this store open"));
+    drop(open);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let value = bytes.windows(10).rposition(|bytes| bytes == b"checkpoint").unwrap();
+    bytes[value] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert!(refused().contains("this store is damaged"));
+    std::fs::write(&path, "key,value\n").unwrap();
+    assert!(refused().contains("this is no store of Heirloom"));
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_ends_the_manager() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let message = House::start(&durable(&file.join("stores"), "")).outcome().unwrap_err().to_string();
+    assert!(message.contains("file/stores: the folder of durable tables cannot be used"), "{message}");
 }
 
 fn write_redb(path: &Path, entries: u64) {

@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, socket: Option<PathBuf>) -> Outcome {
     let dumped = if to_stdout {
         dump(&reader, stdout().lock(), format)?.0
     } else {
-        dump_to_file(&reader, &args.file, format).map_err(|error| named(&args.file, error))?
+        write_file(&args.file, |out| Ok(dump(&reader, out, format)?.0))?
     };
     let Dumped { entries, version } = dumped;
     if args.json {
@@ -115,20 +115,31 @@ fn has_deadlines(snapshot: &Snapshot<[u8], [u8]>) -> Result<bool, ReadError> {
     Ok(found)
 }
 
-fn dump_to_file(reader: &Bytes, file: &Path, format: Format) -> Result<Dumped, Box<dyn Error>> {
+/// Writes a file that is complete, or not there: what was there before stays until then.
+pub(super) fn write_file<T>(
+    file: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<T, Box<dyn Error>>,
+) -> Result<T, Box<dyn Error>> {
+    to_file(file, write).map_err(|error| named(file, error))
+}
+
+fn to_file<T>(
+    file: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<T, Box<dyn Error>>,
+) -> Result<T, Box<dyn Error>> {
     let old = fs::metadata(file);
     // A pipe or a device is written to; only files can be replaced.
     if old.is_ok_and(|old| !old.is_file()) {
-        return Ok(dump(reader, File::create(file)?, format)?.0);
+        return write(&mut File::create(file)?);
     }
     // Where it is a link, what it points to is replaced.
     let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let new = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-    let (dumped, new) = dump(reader, new, format)?;
+    let mut new = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    let written = write(&mut new)?;
     new.as_file().sync_all()?;
     new.persist(&file).map_err(|error| error.error)?;
-    Ok(dumped)
+    Ok(written)
 }
 
 /// The file before what the system says about it.

@@ -10,6 +10,7 @@
 //! | `heirloom dump`, `load` | `dump`, `load` | a whole table into a file, and back |
 //! | `heirloom verify TABLE` | `verify` | every byte of a table |
 //! | `heirloom handoff TABLE` | `handoff` | another worker takes over: the way to deploy |
+//! | `heirloom store ...` | `store` | what durable tables have on disk, while no manager has them |
 //! | `heirloom limit TABLE BYTES` | `limit` | a table's limit, while it is in use |
 //! | `heirloom bench` | `bench` | what all of it costs on this machine |
 //! | `heirloom demo ...` | `demo` | the demonstration, which also stands for a first test of a machine |
@@ -41,6 +42,7 @@ mod progress;
 mod run;
 mod scan;
 mod status;
+mod store;
 mod values;
 mod verify;
 mod watch;
@@ -85,6 +87,7 @@ enum Command {
     Verify(verify::Args),
     Handoff(handoff::Args),
     Limit(limit::Args),
+    Store(store::Args),
     Demo(demo::Args),
     Bench(bench::Args),
     #[command(hide = true)]
@@ -117,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args, socket),
         Command::Handoff(args) => handoff::run(&args, socket),
         Command::Limit(args) => limit::run(&args, socket),
+        Command::Store(args) => store::run(&args),
         Command::Demo(args) => demo::run(args),
         Command::Manager(args) => manager::run(&args, socket),
         Command::ExecChild(args) => exec_child::run(&args),

@@ -62,6 +62,17 @@ pub struct ManagerConfig {
     /// How long the manager may show no sign of life before the supervisor kills it, to be started again; `None` where
     /// it is not watched.
     pub watchdog: Option<Duration>,
+    /// The folder of the stores of durable tables, as an absolute path; `None` for the default one,
+    /// [`store::default_folder`](crate::store::default_folder).
+    pub store: Option<PathBuf>,
+}
+
+impl ManagerConfig {
+    /// The folder of the stores of durable tables.
+    #[must_use]
+    pub fn store_folder(&self) -> PathBuf {
+        self.store.clone().unwrap_or_else(crate::store::default_folder)
+    }
 }
 
 impl Default for ManagerConfig {
@@ -72,6 +83,7 @@ impl Default for ManagerConfig {
             recall_timeout: Duration::from_secs(30),
             shutdown: Duration::from_secs(10),
             watchdog: None,
+            store: None,
         }
     }
 }

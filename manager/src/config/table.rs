@@ -112,9 +112,9 @@ pub enum HydrateFormat {
 /// When the source of a table counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HydrateWhen {
-    /// Each time the table is created (reference data shipped with the code).
+    /// Each time the table is created (reference data shipped with the code); what is on disk of it is not read.
     Always,
-    /// Only where there is no checkpoint.
+    /// Only where there is no checkpoint: with one, the table is as it was then.
     IfEmpty,
 }
 

@@ -22,16 +22,16 @@ fn table_warnings(table: &TableConfig, warnings: &mut Vec<String>) {
         ));
     }
     if let Some(hydrate) = &table.hydrate {
-        if hydrate.when == HydrateWhen::IfEmpty {
+        if hydrate.when == HydrateWhen::Always && table.durability != Durability::Memory {
             warnings.push(format!(
-                "table `{id}`: there are no checkpoints yet, so `when = \"if_empty\"` is the same as \"always\""
+                "table `{id}`: `when = \"always\"` fills it from its source each time it is created, so what is on disk of it \
+                 is never read; \"if_empty\" begins with that, where it is there"
             ));
         }
         match &hydrate.source {
             HydrateSource::File { path, .. } if !path.exists() => warnings
                 .push(format!("table `{id}`: the file to hydrate it from, {}, is not there", path.display())),
             HydrateSource::Command { command, .. } => {
-                warnings.push(format!("table `{id}`: hydrating from a command is not active yet"));
                 program_warning(&format!("table `{id}`"), command, warnings);
             }
             HydrateSource::File { .. } => {}

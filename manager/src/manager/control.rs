@@ -4,6 +4,7 @@ use super::ManagerError;
 use super::access::WorkerNames;
 use super::chatter;
 use super::client::{self, Client, ClientId, Way};
+use super::filling::{self, OnDisks};
 use super::fullness::LOOK_EVERY;
 use super::kept::Kept;
 use super::notify::Supervision;
@@ -59,7 +60,7 @@ pub(super) enum Notice {
         found: String,
     },
     Hydrated {
-        result: Result<(), ManagerError>,
+        result: Result<OnDisks, ManagerError>,
         not_kept: Option<NotifyError>,
     },
 }
@@ -181,7 +182,7 @@ impl Control {
 
         let (own, own_inputs) = mpsc::unbounded_channel();
         let (said, said_inputs) = mpsc::channel(MAX_SAID);
-        start::hydrate(config, &tables, &supervision, own.clone());
+        filling::fill(config, &tables, &supervision, own.clone())?;
         let accepting = said.clone();
         tokio::spawn(async move {
             if let Err(error) = client::accept(listener, Seats::new(limits), accepting).await {
@@ -305,7 +306,9 @@ impl Control {
                 }
             }
             Notice::Hydrated { result, not_kept } => {
-                result?;
+                for (table, on_disk) in self.tables.iter_mut().zip(result?) {
+                    table.on_disk = on_disk;
+                }
                 if let Some(error) = not_kept {
                     let warning = format!(
                         "the supervisor does not keep all tables, which may end with this manager: {error}"

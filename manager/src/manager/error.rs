@@ -3,6 +3,7 @@
 use super::embedded::LoadError;
 use crate::config::users::UnknownName;
 use crate::hydrate::HydrateError;
+use crate::store::StoreError;
 use heirloom_protocol::region::MapError;
 use heirloom_protocol::sys::notify::NotifyError;
 use heirloom_protocol::sys::{ListenError, SegmentError};
@@ -101,6 +102,14 @@ pub enum ManagerError {
         table: String,
         /// Why.
         error: LoadError,
+    },
+    /// What is on disk of a durable table is of no use, or cannot be there.
+    #[error("table `{table}`: {error}")]
+    OnDisk {
+        /// The table's id.
+        table: String,
+        /// Why.
+        error: StoreError,
     },
     /// A table's source is of no use.
     #[error("table `{table}` cannot be hydrated: {error}")]

@@ -22,6 +22,7 @@ mod control;
 mod effects;
 pub mod embedded;
 mod error;
+mod filling;
 mod fullness;
 mod kept;
 mod notify;

@@ -1,25 +1,21 @@
-//! What is done before READY: checks, creation, hydration.
+//! What is done first: checks, and the memory of each table. What comes then is `filling`.
 
 use super::ManagerError;
 use super::access::Allowed;
 use super::claims::Claims;
-use super::control::Notice;
 use super::fullness::Fullness;
-use super::notify::Supervision;
 use super::search::Search;
 use super::seats::Limits;
 use super::story::Story;
 use super::table::{Counts, Holders, Table, Timers};
 use crate::config::{Access, Config, Durability, TableConfig};
 use crate::find_me::{self, FindMe};
-use crate::hydrate;
 use heirloom_protocol::ownership::Ownership;
 use heirloom_protocol::region::MappedRegion;
 use heirloom_protocol::sys::{Features, Segment, limits};
 use heirloom_protocol::table::{self, TableOptions, TableReader};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use tokio::sync::mpsc;
 
 /// The mode of the control socket, where the manager makes it: for all users as soon as something is granted to others,
 /// since the kernel's word on who they are decides the rest.
@@ -135,6 +131,7 @@ fn take(
         ownership: Ownership::new(reader.epoch()),
         segment: Arc::new(segment),
         adopted: false,
+        on_disk: None,
         kept_owner: None,
         embedded: false,
         region,
@@ -150,37 +147,4 @@ fn take(
         fullness: Fullness::default(),
         counts: Counts::default(),
     })
-}
-
-/// Fills all new tables that have a source, one after the other, on a thread, and has them kept. One notice says how it
-/// ended.
-pub(super) fn hydrate(
-    config: &Config,
-    tables: &[Table],
-    supervision: &Supervision,
-    notices: mpsc::UnboundedSender<Notice>,
-) {
-    let work: Vec<_> = config
-        .tables
-        .iter()
-        .zip(tables)
-        .filter(|(_, table)| !table.adopted)
-        .filter_map(|(config, table)| {
-            Some((config.id.clone(), config.hydrate.clone()?, Arc::clone(&table.region)))
-        })
-        .collect();
-    let memory: Vec<_> =
-        tables.iter().map(|table| (Arc::clone(&table.id), Arc::clone(&table.segment))).collect();
-    let supervision = supervision.clone();
-    tokio::task::spawn_blocking(move || {
-        let result = work.into_iter().try_for_each(|(id, source, region)| {
-            let hydrated = hydrate::hydrate(&id, &source, region);
-            hydrated.map(drop).map_err(|error| ManagerError::Hydrate { table: id, error })
-        });
-        // Hydrated first: what is found by the next manager is whole. One that was kept before is kept once (rule H24).
-        let tables = memory.iter().map(|(id, segment)| (&**id, &**segment as &dyn AsFd));
-        let not_kept = supervision.keep_tables(tables).err();
-        // The control task is gone only when the manager ends.
-        let _ = notices.send(Notice::Hydrated { result, not_kept });
-    });
 }

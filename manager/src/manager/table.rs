@@ -2,6 +2,7 @@
 
 use super::access::Allowed;
 use super::claims::Claims;
+use super::filling::OnDisk;
 use super::fullness::Fullness;
 use super::kept::OwnerName;
 use super::recalls::Wish;
@@ -30,6 +31,8 @@ pub(super) struct Table {
     pub(super) segment: Arc<Segment>,
     /// Whether it has outlived an earlier manager.
     pub(super) adopted: bool,
+    /// Where it is on disk, if it is durable: from the end of hydration until its checkpoints begin.
+    pub(super) on_disk: Option<OnDisk>,
     /// What its last owner's pidfd is kept under.
     pub(super) kept_owner: Option<OwnerName>,
     /// Whether its workers are threads of this process, which share the manager's mapping.

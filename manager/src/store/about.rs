@@ -63,8 +63,13 @@ impl About {
         Ok(())
     }
 
-    /// Reads it, and refuses what is no store, one of a newer layout, and that of another table.
-    pub(super) fn read(reading: &ReadTransaction, path: &Path, of: &Identity) -> Result<Self, StoreError> {
+    /// Reads it, and refuses what is no store, one of a newer layout, and that of another table; where no table is named,
+    /// it may be that of any.
+    pub(super) fn read(
+        reading: &ReadTransaction,
+        path: &Path,
+        of: Option<&Identity>,
+    ) -> Result<(Identity, Self), StoreError> {
         let failed = |error: redb::Error| from_redb(path, error);
         let damaged = |what: &str| StoreError::Damaged { path: path.to_owned(), what: what.to_owned() };
         let about = reading.open_table(ABOUT).map_err(|error| match error {
@@ -90,7 +95,7 @@ impl About {
         }
         let (whose, sum_of) = needed("of")?;
         let whose = Identity::from_bytes(&whose).ok_or_else(|| damaged("it does not say whose it is"))?;
-        if whose != *of {
+        if let Some(of) = of.filter(|of| **of != whose) {
             return Err(StoreError::OfAnother {
                 path: path.to_owned(),
                 table: whose.table,
@@ -100,7 +105,7 @@ impl About {
             });
         }
         let (schema, bequest) = (row("schema")?, row("bequest")?);
-        let Some((at, _)) = row("at")? else { return Ok(Self::default()) };
+        let Some((at, _)) = row("at")? else { return Ok((whose, Self::default())) };
         let numbers: Vec<u64> =
             at.chunks(8).filter_map(|n| Some(u64::from_le_bytes(n.try_into().ok()?))).collect();
         let [incarnation, version, entries, blocks, sum, sum_of_rows] = numbers[..] else {
@@ -114,12 +119,13 @@ impl About {
             Some((bytes, _)) => Some(schema_of(&bytes).ok_or_else(|| damaged("its schema has no name"))?),
             None => None,
         };
-        Ok(Self {
+        let about = Self {
             at: Some(Stamp { incarnation, version }),
             counts: Counts { entries, blocks, sum },
             schema,
             bequest: bequest.map(|(bytes, _)| bytes),
-        })
+        };
+        Ok((whose, about))
     }
 }
 

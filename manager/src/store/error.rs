@@ -24,6 +24,18 @@ pub enum StoreError {
         /// The system's answer.
         error: io::Error,
     },
+    /// The folder of the stores cannot be made, or not be written to.
+    #[error(
+        "{}: the folder of durable tables cannot be used: {error}; let this user write there, or name another one \
+         (`store` in [manager])",
+        folder.display()
+    )]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// The system's answer.
+        error: io::Error,
+    },
     /// Another process has it open: a manager, or a command.
     #[error(
         "{}: another process has this store open (a manager, or a `heirloom store` command); stop that first",

@@ -28,10 +28,14 @@ mod about;
 mod batch;
 mod block;
 mod checkpoint;
+#[cfg(test)]
+pub(crate) mod crashing;
 mod error;
 mod file;
+mod folder;
 mod hydration;
 mod merge;
+mod operator;
 #[cfg(test)]
 mod tests;
 mod untouched;
@@ -39,6 +43,9 @@ mod untouched;
 pub use checkpoint::Checkpoint;
 pub use error::StoreError;
 pub(crate) use file::FileBackend;
+pub(crate) use folder::prepare_folder;
+pub use folder::{default_folder, path};
+pub use operator::ExportError;
 pub(crate) use untouched::Untouched;
 
 use about::{About, BLOCKS};
@@ -59,37 +66,6 @@ const LAYOUT: u32 = 1;
 
 /// What redb keeps in memory of one file: at most so much.
 const CACHE_BYTES: usize = 64 << 20;
-
-/// The longest name of a file, less `.redb.new`.
-const MAX_NAME_BYTES: usize = 255 - 9;
-
-/// Where the store of a table is. What an id may have and a file's name may not, or not on every disk, is escaped as in a
-/// URL; a name that is too long for a file ends in a checksum of the id.
-///
-/// ```
-/// use heirloom_manager::store;
-/// use std::path::Path;
-///
-/// let folder = Path::new("/var/lib/heirloom");
-/// assert_eq!(store::path(folder, "sales"), folder.join("sales.redb"));
-/// assert_eq!(store::path(folder, "../a b"), folder.join("%2E.%2Fa%20b.redb"));
-/// ```
-#[must_use]
-pub fn path(folder: &Path, id: &str) -> PathBuf {
-    let mut name = String::new();
-    for (at, byte) in id.bytes().enumerate() {
-        match byte {
-            b'.' if at == 0 => name.push_str("%2E"),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' => name.push(byte.into()),
-            _ => name.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    if name.len() > MAX_NAME_BYTES {
-        name.truncate(MAX_NAME_BYTES - 17);
-        name.push_str(&format!("~{:016x}", block::checksum(b"", id.as_bytes())));
-    }
-    folder.join(name + ".redb")
-}
 
 /// Whose store a file must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,7 +143,7 @@ impl Store {
             Some(file) => file,
             None => file::create(path, |file| Self::format(Arc::new(FileBackend::new(file)), path, of))?,
         };
-        Self::open_on(Arc::new(FileBackend::new(file)), path, of)
+        Self::open_on(Arc::new(FileBackend::new(file)), path, Some(of))
     }
 
     /// Writes an empty store to empty storage.
@@ -190,24 +166,17 @@ impl Store {
         })
     }
 
-    /// Opens the store on storage of any sort, which messages call `path`, and which nobody else uses.
+    /// Opens the store on storage of any sort, which messages call `path`, and which nobody else uses; that of any table
+    /// where no table is named.
     pub(crate) fn open_on(
         storage: Arc<dyn StorageBackend>,
         path: &Path,
-        of: &Identity,
+        of: Option<&Identity>,
     ) -> Result<Self, StoreError> {
-        let mut store = Self {
-            path: path.to_owned(),
-            of: of.clone(),
-            storage,
-            database: Opened::Not,
-            about: About::default(),
-            batch: Batch::default(),
-        };
-        let over =
-            Arc::new(Untouched::new(Arc::clone(&store.storage)).map_err(|error| unusable(path, error))?);
-        store.database = Opened::ToRead(store.look(over)?);
-        Ok(store)
+        let over = Untouched::new(Arc::clone(&storage)).map_err(|error| unusable(path, error))?;
+        let (database, of, about) = look(Arc::new(over), path, of)?;
+        let database = Opened::ToRead(database);
+        Ok(Self { path: path.to_owned(), of, storage, database, about, batch: Batch::default() })
     }
 
     /// The version that the file is; none before the first checkpoint.
@@ -242,36 +211,29 @@ impl Store {
 
     /// A transaction on the file itself.
     fn begin(&mut self) -> Result<WriteTransaction, StoreError> {
-        let path = self.path.clone();
-        if !matches!(self.database, Opened::ToWrite(_)) {
-            self.close();
-            let database = self.look(Arc::new(Shared(Arc::clone(&self.storage))))?;
-            self.database = Opened::ToWrite(database);
-        }
-        let Opened::ToWrite(database) = &self.database else { return Err(failed_before(&path)) };
-        let begun = guarded(&path, || database.begin_write().map_err(|error| from_redb(&path, error)));
+        self.open_for_writing()?;
+        let path = &self.path;
+        let begun = match &self.database {
+            Opened::ToWrite(database) => {
+                guarded(path, || database.begin_write().map_err(|error| from_redb(path, error)))
+            }
+            _ => Err(failed_before(path)),
+        };
         if begun.is_err() {
             self.close();
         }
         begun
     }
 
-    /// Opens the database on that storage, and reads what it says of itself.
-    fn look(&mut self, storage: Arc<dyn StorageBackend>) -> Result<Database, StoreError> {
-        let (path, of) = (&self.path, &self.of);
-        let (database, about) = guarded(path, || {
-            if storage.len().map_err(|error| unusable(path, error))? == 0 {
-                // redb takes an empty file for a new database.
-                return Err(StoreError::Foreign { path: path.clone(), what: "it is empty".to_owned() });
-            }
-            let opened = builder().create_with_backend(Shared(storage));
-            let database = opened.map_err(|error| not_opened(path, error))?;
-            let reading = database.begin_read().map_err(|error| from_redb(path, error))?;
-            let about = About::read(&reading, path, of)?;
-            Ok((database, about))
-        })?;
-        self.about = about;
-        Ok(database)
+    /// Opens the file itself, where it was only looked at, or has failed.
+    fn open_for_writing(&mut self) -> Result<(), StoreError> {
+        if !matches!(self.database, Opened::ToWrite(_)) {
+            self.close();
+            let storage = Arc::new(Shared(Arc::clone(&self.storage)));
+            let (database, _, about) = look(storage, &self.path, Some(&self.of))?;
+            (self.database, self.about) = (Opened::ToWrite(database), about);
+        }
+        Ok(())
     }
 
     /// Gives the database up.
@@ -289,6 +251,25 @@ impl Drop for Store {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Opens the database on that storage, and reads what it says of itself.
+fn look(
+    storage: Arc<dyn StorageBackend>,
+    path: &Path,
+    of: Option<&Identity>,
+) -> Result<(Database, Identity, About), StoreError> {
+    guarded(path, || {
+        if storage.len().map_err(|error| unusable(path, error))? == 0 {
+            // redb takes an empty file for a new database.
+            return Err(StoreError::Foreign { path: path.to_owned(), what: "it is empty".to_owned() });
+        }
+        let opened = builder().create_with_backend(Shared(storage));
+        let database = opened.map_err(|error| not_opened(path, error))?;
+        let reading = database.begin_read().map_err(|error| from_redb(path, error))?;
+        let (of, about) = About::read(&reading, path, of)?;
+        Ok((database, of, about))
+    })
 }
 
 fn builder() -> redb::Builder {

@@ -1,14 +1,14 @@
-//! Plants faults in the table engine, one at a time, and fails unless a test fails for each: `cargo run -p
-//! heirloom-tests --bin faults [PART OF A NAME] [--all | --survey]`.
+//! Plants faults, one at a time, and fails unless a test fails for each: `cargo run -p heirloom-tests --bin faults
+//! [PART OF A NAME] [--all | --survey]`.
 //!
 //! It works in a copy of the source tree, in a temporary folder that goes away with it. All faults are planted at once, each
-//! behind a question that an environment variable answers, so that the engine is built once (and once more for loom); then the
-//! first test that the list (`tests/faults/engine.toml`) names for a fault runs with it, in a process of its own, which is
-//! killed where it does not end. Before, the same tests must pass without a fault.
+//! behind a question that an environment variable answers, so that each package is built once (and the engine once more for
+//! loom); then the first test that a list (`tests/faults/*.toml`) names for a fault runs with it, in a process of its own,
+//! which is killed where it does not end. Before, the same tests must pass without a fault.
 //!
-//! The list is the record of which test catches which fault. With `--all`, every test that it names must fail. With
-//! `--survey`, all tests of the engine run with each fault, and those that fail are said: for the list, when a fault or
-//! a test is new.
+//! The lists are the record of which test catches which fault. With `--all`, every test that they name must fail. With
+//! `--survey`, all tests of a list's package run with each fault, and those that fail are said: for the list, when a fault
+//! or a test is new.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeSet, HashMap};
@@ -25,7 +25,6 @@ type Outcome<T> = Result<T, Box<dyn error::Error>>;
 
 /// The environment variable with the number of the fault that is there in this process.
 const PLANTED: &str = "HEIRLOOM_PLANTED";
-const ENGINE: &str = "protocol/src/table";
 /// Tests whose names begin so are for the engine built with loom.
 const LOOM: &str = "orderings::";
 /// A test that takes longer without a fault does not end. The longest takes some ten seconds, on a machine at leisure.
@@ -43,8 +42,16 @@ pub(crate) fn planted(fault: usize) -> bool {
 }
 "#;
 
+/// The faults of one package.
 #[derive(Deserialize)]
 struct List {
+    package: String,
+    /// That package's folder.
+    folder: String,
+    /// Where the files are that are edited, below that folder.
+    files: String,
+    /// What the names of its tests begin with.
+    tests: String,
     fault: Vec<Fault>,
 }
 
@@ -105,22 +112,51 @@ fn main() -> ExitCode {
 /// False where a fault was not caught.
 fn run(part_of_name: &str, mode: Mode) -> Outcome<bool> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("this package is in a workspace")?;
-    let list: List = toml::from_str(&fs::read_to_string(source.join("tests/faults/engine.toml"))?)?;
+    let mut files: Vec<_> =
+        fs::read_dir(source.join("tests/faults"))?.map(|file| Ok(file?.path())).collect::<io::Result<_>>()?;
+    files.sort();
+    let lists = files.iter().map(|file| Ok(toml::from_str(&fs::read_to_string(file)?)?));
+    let lists: Vec<List> = lists.collect::<Outcome<_>>()?;
     let copy = tempfile::tempdir()?;
     copy_tree(source, copy.path())?;
-    plant(&list.fault, &copy.path().join(ENGINE))?;
-    let lib = copy.path().join("protocol/src/lib.rs");
+    // Counted through all lists, since what is planted in one package is in those that use it as well.
+    let (mut numbers, mut caught) = (1.., Vec::new());
+    for list in &lists {
+        let faults: Vec<(usize, &Fault)> = numbers.by_ref().zip(&list.fault).collect();
+        if faults.iter().any(|(_, fault)| fault.name.contains(part_of_name)) {
+            caught.extend(run_list(copy.path(), list, &faults, part_of_name, mode)?);
+        }
+    }
+    let count = caught.iter().filter(|caught| **caught).count();
+    println!("{count} of {} faults are caught", caught.len());
+    Ok(count == caught.len())
+}
+
+/// Which of the faults were caught.
+fn run_list(
+    copy: &Path,
+    list: &List,
+    faults: &[(usize, &Fault)],
+    part_of_name: &str,
+    mode: Mode,
+) -> Outcome<Vec<bool>> {
+    let folder = copy.join(&list.folder);
+    plant(faults, &folder.join(&list.files))?;
+    let lib = folder.join("src/lib.rs");
     fs::write(&lib, fs::read_to_string(&lib)? + QUESTION)?;
 
     let chosen: Vec<(usize, &Fault)> =
-        (1..).zip(&list.fault).filter(|(_, fault)| fault.name.contains(part_of_name)).collect();
+        faults.iter().copied().filter(|(_, fault)| fault.name.contains(part_of_name)).collect();
     let count = if mode == Mode::FirstTest { 1 } else { usize::MAX };
     let named: BTreeSet<&str> = chosen.iter().flat_map(|(_, fault)| fault.first_tests(count)).collect();
-    let loom = named.iter().any(|test| test.starts_with(LOOM)) || mode == Mode::Survey;
+    let has_loom =
+        list.fault.iter().flat_map(|fault| fault.first_tests(usize::MAX)).any(|test| test.starts_with(LOOM));
+    let loom = named.iter().any(|test| test.starts_with(LOOM)) || mode == Mode::Survey && has_loom;
     let tests = Tests {
-        program: build(copy.path(), "")?,
-        loom: if loom { Some(build(copy.path(), "--cfg loom")?) } else { None },
-        folder: copy.path().join("protocol"),
+        program: build(copy, &list.package, "")?,
+        loom: if loom { Some(build(copy, &list.package, "--cfg loom")?) } else { None },
+        folder,
+        below: &list.tests,
     };
     let healthy = side_by_side(named, |test| {
         let started = Instant::now();
@@ -130,7 +166,7 @@ fn run(part_of_name: &str, mode: Mode) -> Outcome<bool> {
         }
     })?;
     let healthy: HashMap<&str, Duration> = healthy.into_iter().collect();
-    let caught = side_by_side(chosen, |(number, fault)| {
+    side_by_side(chosen, |(number, fault)| {
         if mode == Mode::Survey {
             println!("{}: {}", fault.name, tests.that_fail(number)?.join(", "));
             return Ok(true);
@@ -147,10 +183,7 @@ fn run(part_of_name: &str, mode: Mode) -> Outcome<bool> {
             false => println!("NOT CAUGHT: {} ({}): {}", fault.name, fault.rule, missed_by.join(", ")),
         }
         Ok(caught)
-    })?;
-    let count = caught.iter().filter(|caught| **caught).count();
-    println!("{count} of {} faults are caught", caught.len());
-    Ok(count == caught.len())
+    })
 }
 
 impl Fault {
@@ -200,9 +233,9 @@ fn copy_tree(source: &Path, copy: &Path) -> Outcome<()> {
 }
 
 /// Plants all faults in the files of a folder, each behind the question whether it is there.
-fn plant(faults: &[Fault], folder: &Path) -> Outcome<()> {
+fn plant(faults: &[(usize, &Fault)], folder: &Path) -> Outcome<()> {
     let mut places: Vec<Place<'_>> = Vec::new();
-    for (number, fault) in (1..).zip(faults) {
+    for (number, fault) in faults.iter().copied() {
         for edit in &fault.edit {
             let start = find(edit, &fs::read_to_string(folder.join(&edit.file))?)
                 .ok_or_else(|| format!("{}: {:?} is not in {} once", fault.name, edit.old, edit.file))?;
@@ -245,20 +278,13 @@ fn alternatives(place: &Place<'_>) -> String {
 }
 
 /// Builds the unit tests with these flags for the compiler, and says where they are.
-fn build(copy: &Path, flags: &str) -> Outcome<PathBuf> {
+fn build(copy: &Path, package: &str, flags: &str) -> Outcome<PathBuf> {
     #[derive(Deserialize)]
     struct Message {
         executable: Option<PathBuf>,
     }
     let built = Command::new("cargo")
-        .args([
-            "test",
-            "-p",
-            "heirloom-protocol",
-            "--lib",
-            "--no-run",
-            "--message-format=json-render-diagnostics",
-        ])
+        .args(["test", "-p", package, "--lib", "--no-run", "--message-format=json-render-diagnostics"])
         .current_dir(copy)
         .env("CARGO_TARGET_DIR", copy.join(if flags.is_empty() { "target" } else { "target/flags" }))
         // What is planted is put in parentheses, among other things that a compiler warns of.
@@ -266,7 +292,7 @@ fn build(copy: &Path, flags: &str) -> Outcome<PathBuf> {
         .stderr(Stdio::inherit())
         .output()?;
     if !built.status.success() {
-        return Err("the engine does not compile with the faults in it".into());
+        return Err(format!("{package} does not compile with the faults in it").into());
     }
     let messages = String::from_utf8(built.stdout)?;
     let mut programs =
@@ -274,20 +300,22 @@ fn build(copy: &Path, flags: &str) -> Outcome<PathBuf> {
     Ok(programs.next_back().ok_or("cargo built no tests")?)
 }
 
-/// The engine's unit tests, with all the faults in them.
-struct Tests {
+/// A package's unit tests, with all the faults in them.
+struct Tests<'l> {
     program: PathBuf,
     /// The same for loom, where it is needed.
     loom: Option<PathBuf>,
     folder: PathBuf,
+    /// What the names of the tests begin with.
+    below: &'l str,
 }
 
-impl Tests {
+impl Tests<'_> {
     /// Whether one test passes with a fault (0: without one).
     fn passes(&self, fault: usize, test: &str, most_time: Duration) -> Outcome<bool> {
         let program = if test.starts_with(LOOM) { &self.loom } else { &Some(self.program.clone()) };
         let program = program.as_ref().ok_or("loom was not built")?;
-        let arguments = ["--exact", &format!("table::tests::{test}")];
+        let arguments = ["--exact", &format!("{}{test}", self.below)];
         let report = self.run(program, fault, &arguments, most_time)?;
         Ok(report.contains("test result: ok. 1 passed"))
     }
@@ -298,8 +326,9 @@ impl Tests {
         for (program, below) in
             std::iter::once((&self.program, "")).chain(self.loom.iter().map(|loom| (loom, LOOM)))
         {
-            let report = self.run(program, fault, &[&format!("table::tests::{below}")], MOST_TIME)?;
-            let results = report.lines().filter_map(|line| line.strip_prefix("test table::tests::"));
+            let report = self.run(program, fault, &[&format!("{}{below}", self.below)], MOST_TIME)?;
+            let prefix = format!("test {}", self.below);
+            let results = report.lines().filter_map(|line| line.strip_prefix(&prefix));
             failed.extend(results.filter_map(|line| Some(line.strip_suffix(" ... FAILED")?.to_owned())));
             if !report.contains("test result:") {
                 failed.push("(the process did not end, or was ended)".to_owned());

@@ -24,7 +24,12 @@ enum Source {
 }
 
 /// `id` is that of the table, where it is known: the redb table of that name is the default.
-pub(super) fn hydrate(value: Value<'_, '_>, id: Option<&str>, cx: &mut Context<'_>) -> Option<Hydrate> {
+pub(super) fn hydrate(
+    value: Value<'_, '_>,
+    id: Option<&str>,
+    default_when: HydrateWhen,
+    cx: &mut Context<'_>,
+) -> Option<Hydrate> {
     let Some(mut section) = Section::of("`hydrate`", value.value) else {
         let meant = value.get().as_str().map(|file| format!("did you mean {{ file = {file:?} }}?"));
         value.wrong_type("a table", cx, meant);
@@ -48,7 +53,7 @@ pub(super) fn hydrate(value: Value<'_, '_>, id: Option<&str>, cx: &mut Context<'
         }
     };
     section.finish(cx);
-    Some(Hydrate { source: source?, when: when.unwrap_or(HydrateWhen::Always) })
+    Some(Hydrate { source: source?, when: when.unwrap_or(default_when) })
 }
 
 fn from_file(

@@ -45,6 +45,7 @@ pub(super) fn manager(mut section: Section<'_, '_>, cx: &mut Context<'_>) -> Man
             .unwrap_or(default.recall_timeout),
         shutdown: section.optional("shutdown", cx, value::positive_duration).unwrap_or(default.shutdown),
         watchdog: section.optional("watchdog", cx, watchdog).unwrap_or(default.watchdog),
+        store: section.optional("store", cx, |value, cx| value::path(value, cx).map(|path| cx.resolve(path))),
     };
     section.finish(cx);
     config

@@ -3,7 +3,7 @@
 use super::section::Section;
 use super::value::{self, Value};
 use super::{Context, gift, hydrate};
-use crate::config::{Access, Durability, FindMe, Grant, TableConfig};
+use crate::config::{Access, Durability, FindMe, Grant, HydrateWhen, TableConfig};
 use heirloom_protocol::table::{Kind, MAX_BYTES, MIN_BYTES};
 use std::time::Duration;
 
@@ -23,8 +23,11 @@ pub(super) fn table(mut section: Section<'_, '_>, cx: &mut Context<'_>) -> Optio
     let max_bytes = section.required("max_bytes", "\"64MiB\"", cx, max_bytes);
     let find_me = section.optional("find_me", cx, find_me);
     let gift_data = section.optional("gift_data", cx, gift::json);
-    let hydrate = section.optional("hydrate", cx, |value, cx| hydrate::hydrate(value, id.as_deref(), cx));
-    let durability = section.optional("durability", cx, durability);
+    let durability = section.optional("durability", cx, durability).unwrap_or(Durability::Memory);
+    // What a durable table has become is worth more than what it once began with.
+    let when = if durability == Durability::Memory { HydrateWhen::Always } else { HydrateWhen::IfEmpty };
+    let hydrate =
+        section.optional("hydrate", cx, |value, cx| hydrate::hydrate(value, id.as_deref(), when, cx));
     let access = section.optional("access", cx, access);
     let snapshot_max_age = section.optional("snapshot_max_age", cx, value::positive_duration);
     let owner = section.optional("owner", cx, grant);
@@ -37,7 +40,7 @@ pub(super) fn table(mut section: Section<'_, '_>, cx: &mut Context<'_>) -> Optio
         find_me,
         gift_data: gift_data.unwrap_or_default(),
         hydrate,
-        durability: durability.unwrap_or(Durability::Memory),
+        durability,
         access: access.unwrap_or(Access::Protected),
         snapshot_max_age: snapshot_max_age.unwrap_or(DEFAULT_SNAPSHOT_MAX_AGE),
         owner: owner.unwrap_or_default(),

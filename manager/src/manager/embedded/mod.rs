@@ -48,12 +48,13 @@ pub use table::Table;
 use super::control::Control;
 use super::kept::Kept;
 use super::notify::Supervision;
-use super::{Manager, ManagerError, start};
+use super::{Manager, ManagerError, filling, start};
 use crate::config::ManagerConfig;
 use heirloom_protocol::sys::Process;
 use heirloom_protocol::sys::inherit::{self, NamedDescriptor};
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A manager that is about to start inside this program; made by [`Manager::embedded`].
@@ -90,6 +91,13 @@ impl Embedded {
     /// How long an owner that is asked for its table has, before the recall is withdrawn; 30 s where nothing is said.
     pub fn recall_timeout(mut self, time: Duration) -> Self {
         self.times.recall_timeout = time;
+        self
+    }
+
+    /// The folder of the stores of durable tables (see [`Table::durability`]); where nothing is said,
+    /// [`store::default_folder`](crate::store::default_folder).
+    pub fn store(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.times.store = Some(folder.into());
         self
     }
 
@@ -134,13 +142,15 @@ impl Embedded {
         };
         take_over(&supervision, &mut kept)?;
         start::check_memory(self.tables.iter().map(Table::limit))?;
+        let folder = self.times.store_folder();
+        filling::prepare(&folder, self.tables.iter().map(Table::config))?;
         let mut tables = Vec::new();
         for table in self.tables {
             if tables.iter().any(|other: &super::table::Table| *other.id == *table.id()) {
                 return Err(ManagerError::TwoTables { table: table.id().to_owned() });
             }
             let memory = kept.segments.remove(table.id());
-            tables.push(table.create_or_adopt(memory)?);
+            tables.push(table.create_or_adopt(memory, &folder)?);
         }
         supervision.keep_tables(tables.iter().map(|table| (&*table.id, &*table.segment as &dyn AsFd)))?;
         House::open(Control::embedded(tables, self.times, supervision, kept))

@@ -3,6 +3,7 @@
 use super::hydration::{Hydration, LoadError};
 use crate::config::{Access, Durability, Grant, TableConfig};
 use crate::find_me::{FindMe, FindMeError};
+use crate::manager::filling::OnDisk;
 use crate::manager::table::Table as Created;
 use crate::manager::{ManagerError, start};
 use crate::registry::{Candidate, Candidates};
@@ -11,6 +12,7 @@ use serde::Serialize;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,13 +100,25 @@ impl Table {
         self
     }
 
-    /// Fills it before anybody sees it.
+    /// What of it survives a crash of the host, in the folder that [`Embedded::store`](super::Embedded::store) names;
+    /// nothing where nothing is said.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.config.durability = durability;
+        self
+    }
+
+    /// Fills it before anybody sees it. One that is on disk begins with what it was there, and is filled where there is
+    /// nothing yet.
     pub fn hydrate_with(
         mut self,
         hydrate: impl FnOnce(&mut Hydration<'_>) -> Result<(), LoadError> + Send + 'static,
     ) -> Self {
         self.hydrate = Some(Box::new(hydrate));
         self
+    }
+
+    pub(super) fn config(&self) -> &TableConfig {
+        &self.config
     }
 
     pub(super) fn id(&self) -> &str {
@@ -116,14 +130,26 @@ impl Table {
     }
 
     /// Takes up what came back, or makes an empty one and fills it.
-    pub(super) fn create_or_adopt(self, memory: Option<OwnedFd>) -> Result<Created, ManagerError> {
+    pub(super) fn create_or_adopt(
+        self,
+        memory: Option<OwnedFd>,
+        folder: &Path,
+    ) -> Result<Created, ManagerError> {
         let mut table = match memory {
             Some(memory) => start::adopt(&self.config, self.find_me, memory)?,
             None => start::create(&self.config, self.find_me)?,
         };
         table.embedded = true;
+        table.on_disk = OnDisk::of(&self.config, folder);
         if table.adopted {
             return Ok(table);
+        }
+        if let Some(on_disk) = &mut table.on_disk {
+            let filled = on_disk.fill(&table.region, false);
+            let not_filled = |error| ManagerError::OnDisk { table: self.config.id.clone(), error };
+            if filled.map_err(not_filled)? {
+                return Ok(table);
+            }
         }
         if let Some(hydrate) = self.hydrate {
             Hydration::run(&table, hydrate)

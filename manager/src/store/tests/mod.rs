@@ -1,6 +1,8 @@
 //! The store, whole and broken.
 
+mod crashes;
 mod model;
+mod refused;
 
 use super::*;
 use heirloom_protocol::region::HeapRegion;

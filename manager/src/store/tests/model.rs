@@ -38,15 +38,21 @@ fn borrowed(values: &Values) -> impl Iterator<Item = (&[u8], Attributes)> {
 }
 
 /// Changes `content`, and the store alike.
-fn change(checkpoint: &mut Checkpoint<'_>, content: &mut Content, kind: Kind, random: &mut SmallRng) {
+pub(super) fn change(
+    checkpoint: &mut Checkpoint<'_>,
+    content: &mut Content,
+    kind: Kind,
+    most: usize,
+    random: &mut SmallRng,
+) -> Result<(), StoreError> {
     if random.random_bool(0.1) {
-        checkpoint.clear().unwrap();
+        checkpoint.clear()?;
         content.entries.clear();
     }
-    let most = if random.random_bool(0.2) { 3000 } else { 40 };
+    let most = if random.random_bool(0.2) { most } else { 40 };
     for _ in 0..random.random_range(0..most) {
         let (key, values) = (key(random), values(kind, random));
-        checkpoint.replace(&key, borrowed(&values)).unwrap();
+        checkpoint.replace(&key, borrowed(&values))?;
         match values.is_empty() {
             true => content.entries.remove(&key),
             false => content.entries.insert(key, values),
@@ -55,17 +61,18 @@ fn change(checkpoint: &mut Checkpoint<'_>, content: &mut Content, kind: Kind, ra
     if random.random_bool(0.5) {
         content.bequest =
             random.random_bool(0.8).then(|| vec![random.random(); random.random_range(0..9000)]);
-        checkpoint.bequest(content.bequest.as_deref()).unwrap();
+        checkpoint.bequest(content.bequest.as_deref())?;
     }
     if random.random_bool(0.1) {
         let schema = TableSchema { name: "Sale".to_owned(), base_version: random.random_range(0..5) };
-        checkpoint.schema(Some(&schema)).unwrap();
+        checkpoint.schema(Some(&schema))?;
         content.schema = Some(schema);
     }
+    Ok(())
 }
 
 /// Gives all of it, in some order.
-fn give(checkpoint: &mut Checkpoint<'_>, content: &Content, random: &mut SmallRng) {
+pub(super) fn give(checkpoint: &mut Checkpoint<'_>, content: &Content, random: &mut SmallRng) {
     let mut entries: Vec<_> = content.entries.iter().collect();
     for at in 1..entries.len() {
         entries.swap(at, random.random_range(0..=at));
@@ -95,10 +102,10 @@ fn a_store_has_what_its_last_checkpoint_had() {
             let mut next = content.clone();
             match random.random_range(0..10) {
                 // Dropped: as if it had never begun.
-                0 => change(&mut store.checkpoint().unwrap(), &mut next, kind, random),
+                0 => change(&mut store.checkpoint().unwrap(), &mut next, kind, 3000, random).unwrap(),
                 1 => {
                     let mut checkpoint = store.checkpoint().unwrap();
-                    change(&mut checkpoint, &mut next, kind, random);
+                    change(&mut checkpoint, &mut next, kind, 3000, random).unwrap();
                     drop(checkpoint);
                     let mut checkpoint = store.whole().unwrap();
                     give(&mut checkpoint, &next, random);
@@ -107,7 +114,7 @@ fn a_store_has_what_its_last_checkpoint_had() {
                 }
                 _ => {
                     let mut checkpoint = store.checkpoint().unwrap();
-                    change(&mut checkpoint, &mut next, kind, random);
+                    change(&mut checkpoint, &mut next, kind, 3000, random).unwrap();
                     checkpoint.commit(stamp(version)).unwrap();
                     content = next;
                 }
