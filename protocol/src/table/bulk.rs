@@ -49,7 +49,7 @@ impl<R: Region> TableWriter<R> {
         self.commit_with(expired.len(), |writer| {
             for unit in &expired {
                 writer.count(-1, 0)?;
-                writer.prepare_removal(*unit, writer.reader.layout().block(*unit));
+                writer.prepare_removal(*unit, writer.reader.layout().block(*unit))?;
             }
             Ok(())
         })?;
@@ -97,7 +97,7 @@ impl<R: Region> TableWriter<R> {
                 if draft.is_some_and(|draft| self.is_drafted(draft, block, &entry)) {
                     continue;
                 }
-                self.stage_removal(unit, block);
+                self.stage_removal(unit, block)?;
                 removed += 1;
             }
         }

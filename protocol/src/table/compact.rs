@@ -354,7 +354,7 @@ impl<R: Region> TableWriter<R> {
         let (from, to) = (found.block, self.reader.layout().block(unit));
         entry::write_copy(self.reader.region(), from, to, self.version + 1, found.unit, class);
         self.set_slot(found.slot, unit);
-        self.free_entry(found)
+        self.free_entry(found, unit)
     }
 
     fn first_collection(&mut self) -> Phase {

@@ -7,6 +7,8 @@ use super::class::{CLASSES, Class, Unit};
 use super::error::WriteError;
 use super::layout::{MOST_PINS, Queue, RECALLED, RETIRED, held_size_word, held_word, queue_word};
 use super::pin::{HeldSize, KnownPins};
+use super::rows::Pairs;
+use super::waiting::Marks;
 use super::writer::TableWriter;
 use crate::region::Region;
 
@@ -40,6 +42,10 @@ pub(super) struct Space {
     pub(super) pins: KnownPins,
     /// Whether blocks are recalled.
     pub(super) recalled: bool,
+    /// How far each pin has what waits.
+    pub(super) marks: Marks,
+    /// What overwrites retired, with what they put in its place.
+    pub(super) pairs: Pairs,
 }
 
 impl Space {
@@ -55,6 +61,8 @@ impl Space {
             free_span_from: 1,
             pins: KnownPins::default(),
             recalled: false,
+            marks: Marks::unknown(),
+            pairs: Pairs::default(),
         }
     }
 
@@ -68,13 +76,14 @@ impl Space {
         self.allocated = 0;
     }
 
-    /// Takes back what an abandoned commit took (R6a): the queues' words have not changed.
+    /// Takes back what an abandoned commit took, after the last one, of version `last` (R6a): the queues' words have not changed.
     #[inline]
-    pub(super) fn restore(&mut self) {
+    pub(super) fn restore(&mut self, last: u64) {
         for (index, last) in self.taken.drain(..) {
             self.ready[index] = last;
         }
         self.allocated = 0;
+        self.pairs.restore(last);
     }
 
     /// What the commit took is gone.
@@ -87,6 +96,12 @@ impl Space {
     pub(super) fn take_last(&mut self, index: usize) {
         let last = std::mem::replace(&mut self.ready[index], Unit::NONE);
         self.taken.push((index, last));
+    }
+
+    /// Notes that a class's queue has more blocks than at the last batch.
+    #[inline]
+    pub(super) fn has_grown(&mut self, class: Class) {
+        self.grown[class.index() / 64] |= 1 << (class.index() % 64);
     }
 
     /// The last retired entry that may be looked at; none where none may.
@@ -137,6 +152,7 @@ impl<R: Region> TableWriter<R> {
             self.abandon();
             return self.space.forget(horizon);
         };
+        self.mark_batch();
         let region = self.reader.region();
         for (number, grown) in self.space.grown.iter_mut().enumerate() {
             let mut grown = std::mem::take(grown);
@@ -159,9 +175,10 @@ impl<R: Region> TableWriter<R> {
         self.chores = true;
     }
 
-    /// Puts where it is looked at what has to be looked at with other pins in mind: what was held for a pin that is gone is
-    /// retired again; and where there were no pins and now there are, what was freed since the last batch is recalled. One
-    /// commit, whatever there is: the links within the queues stay.
+    /// Puts where it is free, or looked at, what other pins say of: what waited for those that are gone is spliced into the free
+    /// queues (see [`super::waiting`]), what was held for them one by one is retired again; and where there were no pins and
+    /// now there are, what was freed since the last batch is recalled. One commit, whatever there is: the links within the
+    /// queues stay.
     fn requeue(&mut self, pins: &KnownPins) -> Result<(), WriteError> {
         let known = self.space.known;
         if known && self.space.pins == *pins {
@@ -180,14 +197,14 @@ impl<R: Region> TableWriter<R> {
                 self.stage.store_header(held_size_word(slot), HeldSize::default().to_word());
             }
         }
+        self.stage_waiting(pins, known);
         self.commit()
     }
 
     /// Stages the move of the blocks of a queue after `kept` (all, where that is none) to the end of another; whether there
     /// are any.
     fn requeue_after(&mut self, kept: Unit, word: u64, to: u64) -> bool {
-        let region = self.reader.region();
-        let queue = Queue::from_word(region.load(word));
+        let queue = Queue::from_word(self.stage.header(self.reader.region(), word));
         if queue.is_empty() || queue.last == kept {
             return false;
         }
@@ -196,15 +213,17 @@ impl<R: Region> TableWriter<R> {
         } else {
             (self.link_of(kept), Queue { last: kept, ..queue })
         };
-        let before = Queue::from_word(self.stage.header(region, to));
-        let longer = if before.is_empty() {
-            Queue { first, last: queue.last }
-        } else {
-            self.set_link(before.last, first);
-            Queue { last: queue.last, ..before }
-        };
         self.stage.store_header(word, rest.to_word());
-        self.stage.store_header(to, longer.to_word());
+        self.append(to, Queue { first, last: queue.last });
         true
+    }
+
+    /// Stages the move of the blocks of a queue up to `last`, which is one of them, to the end of another.
+    pub(super) fn requeue_up_to(&mut self, last: Unit, word: u64, to: u64) {
+        let queue = Queue::from_word(self.stage.header(self.reader.region(), word));
+        let rest =
+            if queue.last == last { Queue::EMPTY } else { Queue { first: self.link_of(last), ..queue } };
+        self.stage.store_header(word, rest.to_word());
+        self.append(to, Queue { last, ..queue });
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!  words    0 ..   63   identity       written once, at creation; a checksum over it
 //!          64 ..  191   manager's      epoch, limit, pins              never logged, stored by the manager only (R6a)
-//!         192 .. 1023   owner's        committed and applied           stored by the owner (and by recovery)
+//!         192 .. 1535   owner's        committed and applied           stored by the owner (and by recovery)
 //!                                      horizon, root                   one line, quiet: the readers' checks
 //!                                      counts, queues, size classes    changed by the log only
 //!  then     span table  one word a span: what it holds
@@ -26,7 +26,7 @@ use std::ops::Range;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"HEIRLOOM");
 /// Version of the bytes described in this folder.
-pub(super) const LAYOUT_VERSION: u64 = 2;
+pub(super) const LAYOUT_VERSION: u64 = 3;
 
 mod identity {
     pub(super) const MAGIC: u64 = 0;
@@ -92,7 +92,7 @@ pub(super) const RING_SINCE: u64 = 518;
 pub(super) const FREE_SPANS: u64 = 519;
 /// Number of runs that are draining (see [`super::compact`]).
 pub(super) const DRAINING: u64 = 520;
-/// Units of the blocks that are neither free nor fresh.
+/// Units of the blocks that entries that stand, the bequest, the schema and parts of an index have.
 pub(super) const ALLOCATED: u64 = 521;
 /// Blocks that the runs of entries have: as many slots the index must have room for.
 pub(super) const BLOCKS: u64 = 522;
@@ -106,18 +106,32 @@ pub(super) const RING_LOST: u64 = 529;
 /// Words of the ring that count as the table's memory: all of them, once it was used. Never logged.
 pub(super) const RING_PRESENT: u64 = 530;
 const HELD_WORDS: u64 = 640;
+const WAITING_WORDS: u64 = HELD_WORDS + 2 * MOST_PINS;
 /// Words of the header.
-pub(super) const HEADER_WORDS: u64 = 1024;
+pub(super) const HEADER_WORDS: u64 = 1536;
 
 const _: () = assert!(CLASS_WORDS + 2 * CLASSES as u64 <= TREE && RING_PRESENT < HELD_WORDS);
-const _: () =
-    assert!(PINS + MOST_PINS <= DURABLE && DURABLE < COMMITTED && HELD_WORDS + 2 * MOST_PINS <= HEADER_WORDS);
+const _: () = assert!(PINS + MOST_PINS <= DURABLE && DURABLE < COMMITTED);
+const _: () = assert!(WAITING_WORDS + 2 * CLASSES as u64 <= HEADER_WORDS);
 const _: () = assert!(HORIZON.is_multiple_of(8) && ROOT / 8 == HORIZON / 8 && COMMITTED / 8 != HORIZON / 8);
 
 /// A class's queue of freed blocks: first in the lower half, last in the upper.
 #[inline]
 pub(super) fn queue_word(class: Class) -> u64 {
     CLASS_WORDS + class.index() as u64
+}
+
+/// A class's entries that were overwritten while a pin wanted them, in that order: see [`super::waiting`]. The last in the
+/// lower half, how many there are in the upper. The first has a word of its own, so that one more changes one word.
+#[inline]
+pub(super) fn waiting_word(class: Class) -> u64 {
+    WAITING_WORDS + class.index() as u64
+}
+
+/// The first of these.
+#[inline]
+pub(super) fn waiting_first_word(class: Class) -> u64 {
+    WAITING_WORDS + (CLASSES + class.index()) as u64
 }
 
 /// A class's current run: the next block in the lower half, the end of the run in the upper.
@@ -145,7 +159,7 @@ const LOGGED: [Range<u64>; 6] = [
     CLASS_WORDS..CLASS_WORDS + 2 * CLASSES as u64,
     SCHEMA..SCHEMA + 1,
     TREE..RING_LOW,
-    HELD_WORDS..HELD_WORDS + 2 * MOST_PINS,
+    HELD_WORDS..WAITING_WORDS + 2 * CLASSES as u64,
 ];
 
 const FIRST_BUCKETS: u64 = super::root::MIN_BUCKETS as u64;

@@ -20,6 +20,7 @@
 //! | `writer`, `operations`, `bulk`, `transaction`, `bag` | the writes |
 //! | `space`, `spans` | blocks: queues, runs, the limit; what each span is used for |
 //! | `horizon` | what may be reused |
+//! | `waiting`, `rows` | what overwrites leave behind while there are pins |
 //! | `growth`, `reclaim`, `compact` | housekeeping in commits of its own |
 //! | `changes` | the change ring: which keys the commits changed |
 //! | `terms` | what the manager may change while the table lives |
@@ -46,15 +47,16 @@
 //!    leaf, in its order; no key has two slots; the versions of the entry are not above `applied`.
 //! 6. The counts are the numbers of slots in use, and of those whose entries are not removed.
 //! 7. Every block of every run is exactly one of: a slot's entry (removed or not), an overflow bucket of one chain, a node or
-//!    a long separator of the tree, the bequest, the schema, in the queue of its class, retired, held for one pin, recalled,
-//!    fresh, or drained.
-//! 8. A removed entry that a slot points to is retired or held. What is held for each pin is counted exactly.
+//!    a long separator of the tree, the bequest, the schema, in the queue of its class, waiting, retired, held for one pin,
+//!    recalled, fresh, or drained.
+//! 8. A removed entry that a slot points to is retired or held. What is held for each pin, and what waits, is counted
+//!    exactly.
 //! 9. Runs and free spans follow each other without a gap from span 1 to `next span`; each class's fresh memory lies in one of
 //!    its runs.
 //! 10. The change ring has whole records from its low position to its tail, in the order of their versions, none of them above
 //!     `applied`, nor is what was lost.
-//! 11. The counts of free spans, of draining runs and their drained blocks, of blocks of entries, and of units that are
-//!     allocated are exact.
+//! 11. The counts of free spans, of draining runs and their drained blocks, of blocks of entries, and of units that entries
+//!     which stand and parts of the index have are exact.
 //! 12. From a key's newest entry, `previous` leads to older and older ones of that key as far as a reader with a pin
 //!     goes: to the first that is not above the oldest pin.
 
@@ -79,6 +81,7 @@ mod reader;
 mod reclaim;
 mod recovery;
 mod root;
+mod rows;
 mod scan;
 mod schema;
 mod snapshot;
@@ -89,6 +92,7 @@ mod terms;
 mod transaction;
 mod verify;
 mod versions;
+mod waiting;
 mod writer;
 
 pub use changes::{Changes, Cursor, FollowError};
@@ -205,8 +209,8 @@ pub struct TableInfo {
     pub entries: u64,
     /// Memory in use, in bytes: what counts against the limit.
     pub used_bytes: u64,
-    /// How much of it entries and parts of the index have, in blocks of their sizes; the rest is the header, the hash
-    /// index, the log, the change ring, and what is free for the next entries.
+    /// How much of it entries, also those that only snapshots can read, and parts of the index have, in blocks of their
+    /// sizes; the rest is the header, the hash index, the log, the change ring, and what is free for the next entries.
     pub allocated_bytes: u64,
     /// How much of it is free for the next entries, of certain sizes at first, of any once it has been gathered.
     pub free_bytes: u64,

@@ -26,7 +26,8 @@ use std::sync::atomic::Ordering;
 use super::class::{Class, UNIT_BYTES};
 use super::entry::MAX_VERSION;
 use super::error::OpenError;
-use super::layout::{APPLIED, HORIZON, Layout, MOST_PINS, PINS, held_size_word};
+use super::layout::{APPLIED, HORIZON, Layout, MOST_PINS, PINS, held_size_word, waiting_word};
+use super::waiting::End;
 use crate::region::Region;
 use crate::sync::fence;
 
@@ -177,6 +178,11 @@ pub fn held<R: Region>(region: &R) -> Held {
         held.entries += u64::from(size.entries);
         held.bytes += u64::from(size.units) * UNIT_BYTES;
     }
+    for class in Class::all() {
+        let blocks = u64::from(End::from_word(region.load(waiting_word(class))).blocks);
+        held.entries += blocks;
+        held.bytes += blocks * class.units() * UNIT_BYTES;
+    }
     held
 }
 
@@ -244,9 +250,24 @@ impl KnownPins {
         self.0.is_empty()
     }
 
+    #[inline]
+    pub(super) fn iter(&self) -> impl Iterator<Item = Pin> {
+        self.0.iter().copied()
+    }
+
+    pub(super) fn has(&self, pin: Pin) -> bool {
+        self.0.contains(&pin)
+    }
+
     /// The oldest version that is pinned.
     pub(super) fn oldest(&self) -> Option<u64> {
         self.0.first().map(|pin| pin.version)
+    }
+
+    /// The newest version that is pinned.
+    #[inline]
+    pub(super) fn newest(&self) -> Option<u64> {
+        self.0.last().map(|pin| pin.version)
     }
 
     /// The newest pin below a version.

@@ -6,19 +6,23 @@
 //! ```text
 //!                                                                       ┌─► reused
 //!  newest ─┬─► overwritten, and no pin is known ──────► queue of its class ─► first pins since: RECALLED
-//!          │                                                 ▲                                     │
-//!          ├─► overwritten, and no known pin wants it ─┐     └───────── sweep ─────────┬───────────┘
-//!          ├─► removed ────────────────────────────► RETIRED ◄─── pin gone ─── HELD ◄──┤
-//!          └─► overwritten, and a known pin wants it ────────────────────────► for that pin
+//!          │                                                 ▲     ▲                               │
+//!          ├─► overwritten, and a known pin wants it ──► WAITING   └─── sweep ─────────┬───────────┘
+//!          │                                               │ a pin between gone        │
+//!          ├─► overwritten, and no known pin wants it ─┐   ▼                           │
+//!          └─► removed ────────────────────────────► RETIRED ◄─── pin gone ─── HELD ◄──┘
+//!                                                                          for one pin
 //! ```
 //!
-//! RETIRED is swept from the front, one entry a commit, as far as the horizon has passed the commits that retired them: then the
+//! What waits is freed as a whole when its pins are gone ([`super::waiting`]).
+//! RETIRED is swept from the front, a row of overwritten entries a commit ([`super::rows`]) or one entry, as far as the horizon has passed the commits that retired them: then the
 //! known pins say all (see [`super::horizon::Space`]). An entry that stood from version b until f is wanted by the pins
 //! p with `b <= p < f`. What is wanted is held for one of them, and looked at again when that one is gone. What is not
 //! is freed by this commit c, the last one that made it unreachable (R12a):
 //!
 //! - *A removed entry that its slot still points to*: the slot is emptied by c. Where pins see older ones behind it, the
-//!   slot points to the next of these from then on, which says that it was removed.
+//!   slot points to the next of these from then on, if that was removed too. If it was overwritten, it may wait, and be freed
+//!   without a look at any slot: then the removed entry is held instead, one for each key.
 //! - *An overwritten entry*: a reader with an old pin comes by on its way to older entries. So its successor's `previous` is
 //!   set past it by c. Where no walk of a pinned reader comes by, nothing is set. A removed entry whose key came back is
 //!   wanted until then, not until its removal: a pin in between that no longer met it would take an older one.
@@ -116,25 +120,26 @@ impl<R: Region> TableWriter<R> {
         Ok(swept)
     }
 
-    /// Retires an entry that stood from version `begin` on, and that the commit under way overwrites.
+    /// Retires an entry that stood from version `begin` on, and that the commit under way overwrites with `successor`.
     #[inline(always)]
-    pub(super) fn retire(&mut self, unit: Unit, begin: u64, class: Class) {
-        if self.space.pins.is_empty() {
-            return self.free(unit, class);
+    pub(super) fn retire(&mut self, unit: Unit, begin: u64, class: Class, successor: Unit) {
+        let Some(newest) = self.space.pins.newest() else { return self.free(unit, class) };
+        self.deallocate(class);
+        // All known pins are below the commit under way.
+        if begin <= newest {
+            return self.wait_for_pins(unit, class);
         }
-        self.retire_beside_pins(unit, begin, class);
-    }
-
-    #[inline(never)]
-    fn retire_beside_pins(&mut self, unit: Unit, begin: u64, class: Class) {
-        match self.space.pins.wanting(begin, self.version + 1) {
-            Some(pin) => self.hold(pin, unit, class),
-            None => self.retire_removed(unit),
-        }
+        self.space.pairs.note(unit, successor, self.version + 1);
+        self.retire_unwanted(unit);
     }
 
     /// Retires an entry that the commit under way removes: its slot still points to it.
-    pub(super) fn retire_removed(&mut self, unit: Unit) {
+    pub(super) fn retire_removed(&mut self, unit: Unit, class: Class) {
+        self.deallocate(class);
+        self.retire_unwanted(unit);
+    }
+
+    fn retire_unwanted(&mut self, unit: Unit) {
         self.space.wait();
         self.push(RETIRED, unit);
     }
@@ -146,16 +151,31 @@ impl<R: Region> TableWriter<R> {
         self.stage.store_header(held_size_word(slot), size.and(class).to_word());
     }
 
-    /// Looks at the entry that was retired first, or else at the block that was recalled first; false where none may be
+    /// Looks at the row, or the entry, that was retired first, or else at the block that was recalled first; false where none may be
     /// looked at yet.
     #[inline]
-    fn sweep(&mut self) -> Result<bool, WriteError> {
+    pub(super) fn sweep(&mut self) -> Result<bool, WriteError> {
         let from = match self.space.retired_ready() {
             Unit::NONE if !self.space.recalled => return Ok(false),
             Unit::NONE => RECALLED,
             _ => RETIRED,
         };
-        self.stage_sweep(from).and_then(|()| self.commit()).inspect_err(|_| self.abandon())?;
+        let swept =
+            if from == RETIRED && !self.space.pairs.is_empty() { self.sweep_row() } else { Ok(false) };
+        let swept = match swept {
+            Ok(false) => self.sweep_one(from),
+            swept => swept,
+        };
+        swept.inspect_err(|_| self.abandon())
+    }
+
+    fn sweep_one(&mut self, from: u64) -> Result<bool, WriteError> {
+        let first = Queue::from_word(self.reader.region().load(from)).first;
+        self.stage_sweep(from)?;
+        self.commit()?;
+        if from == RETIRED {
+            self.space.pairs.swept(first);
+        }
         Ok(true)
     }
 
@@ -178,14 +198,12 @@ impl<R: Region> TableWriter<R> {
         };
         self.stage.store_header(from, rest.to_word());
         if is_recalled {
-            // It is free until it is held.
-            self.space.allocated += class.units() as i64;
             self.space.recalled = !rest.is_empty();
         } else if unit == self.space.retired_ready() {
             self.space.take_last_retired();
         }
         match fate {
-            Fate::Free => self.free(unit, class),
+            Fate::Free => self.push_free(unit, class),
             Fate::Hold(pin) => self.hold(pin, unit, class),
             Fate::Wait => self.push(RETIRED, unit),
         }
@@ -225,26 +243,22 @@ impl<R: Region> TableWriter<R> {
         }
         match self.space.pins.newest_below(entry.removed_at) {
             Some(pin) if entry.begin <= pin.version() => return Ok(Fate::Hold(pin)),
-            // What is behind it may be among the recalled ones, which no slot may point to.
-            Some(pin) if self.space.recalled && !entry.previous.is_none() => return Ok(Fate::Hold(pin)),
-            Some(_) if !entry.previous.is_none() => self.step_back(slot, entry)?,
+            Some(pin) if !entry.previous.is_none() && !self.may_step_back(entry)? => {
+                return Ok(Fate::Hold(pin));
+            }
+            Some(_) if !entry.previous.is_none() => self.set_slot(slot, entry.previous),
             _ => self.empty_slot(slot)?,
         }
         Ok(Fate::Free)
     }
 
-    /// Points the slot of a removed entry to the one behind it, for the pins that see that one. No pin is left between
-    /// the two, so this one may say that it was removed when it was overwritten; it does before the slot says that
-    /// it is the newest.
-    fn step_back(&mut self, slot: Slot, entry: &Entry) -> Result<(), WriteError> {
+    /// Whether a slot may point to the entry behind a removed one: it does not where that one may be spliced into a free queue
+    /// with others. An entry that waits was overwritten, not removed; the recalled ones were free.
+    fn may_step_back(&self, entry: &Entry) -> Result<bool, WriteError> {
         let (region, block) = (self.reader.region(), self.reader.layout().block(entry.previous));
         let behind = Entry::read(region, block).filter(|behind| behind.begin < entry.begin);
         let behind = behind.ok_or_else(|| WriteError::Corrupt("a previous entry is not older".into()))?;
-        if !behind.is_removed() {
-            self.stage.store(block + 1, entry::with_removed_at(region.load(block + 1), entry.begin));
-        }
-        self.set_slot(slot, entry.previous);
-        Ok(())
+        Ok(behind.is_removed() && !self.space.recalled)
     }
 
     /// An entry that was overwritten, behind the newest one of its key; none where no reader with a pin comes to it

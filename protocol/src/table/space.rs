@@ -14,9 +14,10 @@ use super::class::{Class, SPAN_BYTES, SPAN_UNITS, UNIT_BYTES, Unit};
 use super::entry::LINK_WORD;
 use super::error::WriteError;
 use super::layout::{
-    ALLOCATED, BLOCKS, Counts, FREE_SPANS, Fresh, HEADER_WORDS, LOG_PRESENT, MAX_BYTES, MOST_BUCKETS,
+    ALLOCATED, BLOCKS, Counts, FREE_SPANS, Fresh, HEADER_WORDS, LOG_PRESENT, Layout, MAX_BYTES, MOST_BUCKETS,
     NEXT_SPAN, Queue, RING_PRESENT, fresh_word, queue_word,
 };
+use super::pin::held;
 use super::spans::Span;
 use super::writer::TableWriter;
 use crate::region::Region;
@@ -37,9 +38,9 @@ pub(super) fn used_bytes<R: Region>(region: &R) -> u64 {
     header_and_those.saturating_add(spans).saturating_add(buckets)
 }
 
-/// What blocks have of the arena, and what is left of the spans in use.
+/// What blocks have of the arena, with what pins hold, and what is left of the spans in use.
 pub(super) fn allocated_and_free_bytes<R: Region>(region: &R) -> (u64, u64) {
-    let allocated = region.load(ALLOCATED).saturating_mul(UNIT_BYTES);
+    let allocated = region.load(ALLOCATED).saturating_mul(UNIT_BYTES).saturating_add(held(region).bytes);
     (allocated, spans_in_use(region).saturating_mul(SPAN_BYTES).saturating_sub(allocated))
 }
 
@@ -51,6 +52,14 @@ pub(super) fn spans_in_use<R: Region>(region: &R) -> u64 {
 #[cold]
 fn impossible_block(block: Unit, class: Class) -> WriteError {
     WriteError::Corrupt(format!("a free block of {} units at unit {}", class.units(), block.0))
+}
+
+impl Layout {
+    /// The block after one in its queue.
+    #[inline]
+    fn link_of<R: Region>(&self, region: &R, block: Unit) -> Unit {
+        Unit((region.load(self.block(block) + LINK_WORD) >> 32) as u32)
+    }
 }
 
 impl<R: Region> TableWriter<R> {
@@ -70,20 +79,26 @@ impl<R: Region> TableWriter<R> {
     #[inline]
     pub(super) fn take_first(&mut self, class: Class) -> Result<Option<Unit>, WriteError> {
         let word = queue_word(class);
-        let queue = Queue::from_word(self.stage.header(self.reader.region(), word));
         let ready = self.space.ready[class.index()];
-        if ready.is_none() || queue.is_empty() {
-            self.space.waiting |= !queue.is_empty();
+        if ready.is_none() {
+            self.space.waiting |= self.stage.header(self.reader.region(), word) != 0;
             return Ok(None);
         }
+        let staged = self.stage.header_mut(self.reader.region(), word);
+        let queue = Queue::from_word(*staged);
         let block = queue.first;
-        self.check_block(block, class)?;
         let rest = if block == queue.last {
             Queue::EMPTY
         } else {
-            Queue { first: self.link_of(block), last: queue.last }
+            Queue { first: self.reader.layout().link_of(self.reader.region(), block), last: queue.last }
         };
-        self.stage.store_header(word, rest.to_word());
+        *staged = rest.to_word();
+        self.check_block(block, class)?;
+        if !self.space.pins.is_empty() {
+            // What waited for a pin was last touched before that: the next entry does not wait for its block.
+            let next = self.reader.layout().block(rest.first);
+            (0..2).for_each(|line| self.reader.region().prefetch(next + 8 * line));
+        }
         if block == ready {
             self.space.take_last(class.index());
             self.space.waiting |= !rest.is_empty();
@@ -231,34 +246,46 @@ impl<R: Region> TableWriter<R> {
     /// Puts a block that this commit makes unreachable at the end of its queue.
     #[inline]
     pub(super) fn free(&mut self, block: Unit, class: Class) {
-        self.space.allocated -= class.units() as i64;
+        self.deallocate(class);
         self.push_free(block, class);
+    }
+
+    /// Notes that a block serves neither the table as it is nor its index any more.
+    #[inline]
+    pub(super) fn deallocate(&mut self, class: Class) {
+        self.space.allocated -= class.units() as i64;
     }
 
     /// Puts a block that is free already at the end of its queue.
     #[inline]
     pub(super) fn push_free(&mut self, block: Unit, class: Class) {
-        self.space.grown[class.index() / 64] |= 1 << (class.index() % 64);
+        self.space.has_grown(class);
         self.push(queue_word(class), block);
     }
 
     /// Puts a block at the end of a queue.
     #[inline]
     pub(super) fn push(&mut self, word: u64, block: Unit) {
-        let queue = Queue::from_word(self.stage.header(self.reader.region(), word));
-        let longer = if queue.is_empty() {
-            Queue { first: block, last: block }
+        self.append(word, Queue { first: block, last: block });
+    }
+
+    /// Puts the blocks of another queue, or of a part of one, at the end of a queue.
+    #[inline]
+    pub(super) fn append(&mut self, word: u64, more: Queue) {
+        let staged = self.stage.header_mut(self.reader.region(), word);
+        let before = Queue::from_word(*staged);
+        if before.is_empty() {
+            *staged = more.to_word();
         } else {
-            self.set_link(queue.last, block);
-            Queue { last: block, ..queue }
-        };
-        self.stage.store_header(word, longer.to_word());
+            *staged = Queue { last: more.last, ..before }.to_word();
+            self.set_link(before.last, more.first);
+        }
     }
 
     /// The block after one in its queue.
     #[inline]
     pub(super) fn link_of(&self, block: Unit) -> Unit {
-        Unit((self.reader.region().load(self.reader.layout().block(block) + LINK_WORD) >> 32) as u32)
+        self.reader.layout().link_of(self.reader.region(), block)
     }
 
     #[inline]

@@ -167,6 +167,16 @@ impl Stage {
         }
     }
 
+    /// The staged value of one of these words, to be changed: it begins as what the word has.
+    #[inline]
+    pub(super) fn header_mut<R: Region>(&mut self, region: &R, word: u64) -> &mut u64 {
+        let place = self.header.iter().position(|[staged, _]| *staged == word).unwrap_or_else(|| {
+            self.header.push([word, region.load(word)]);
+            self.header.len() - 1
+        });
+        &mut self.header[place][1]
+    }
+
     /// One of the header's counts or of the allocator's words, as this commit will leave it.
     #[inline]
     pub(super) fn header<R: Region>(&self, region: &R, word: u64) -> u64 {

@@ -11,11 +11,12 @@ use super::index::{MAX_CHAIN, Nonsense};
 use super::layout::{
     ALLOCATED, APPLIED, BEQUEST, BLOCKS, COMMITTED, COUNTS, Counts, DRAINING, FREE_SPANS, Fresh, HORIZON,
     Layout, MERGED_AT, MOST_BUCKETS, MOST_PINS, NEXT_SPAN, Queue, RECALLED, RETIRED, SCHEMA, fresh_word,
-    held_size_word, held_word, queue_word,
+    held_size_word, held_word, queue_word, waiting_first_word, waiting_word,
 };
 use super::pin::{HeldSize, pins};
 use super::root::Root;
 use super::spans::Span;
+use super::waiting::End;
 use super::writer::check_versions;
 use crate::region::Region;
 
@@ -58,6 +59,7 @@ pub(super) enum Use {
     Removed,
     RetiredRemoved,
     Retired,
+    Waiting,
     Overflow,
     Node,
     Separator,
@@ -240,7 +242,10 @@ impl<'a, R: Region> Check<'a, R> {
             return Err(wrong(format!("7: the block at unit {} is both {seen:?} and {used:?}", unit.0)));
         }
         *seen = used;
-        if !matches!(used, Use::Free | Use::Recalled) {
+        if matches!(
+            used,
+            Use::Entry | Use::Overflow | Use::Node | Use::Separator | Use::Bequest | Use::Schema
+        ) {
             self.counted.allocated += class.units();
         }
         Ok(())
@@ -374,7 +379,7 @@ impl<'a, R: Region> Check<'a, R> {
         Ok(())
     }
 
-    /// 8: the retired ones, and those that are held.
+    /// 8: the retired ones, those that are held, and those that wait.
     fn retired(&mut self) -> Result<(), OpenError> {
         self.each_of(Queue::from_word(self.region.load(RETIRED)), |check, unit| {
             check.report.retired += 1;
@@ -392,10 +397,29 @@ impl<'a, R: Region> Check<'a, R> {
                 return Err(wrong(format!("8: {counted:?} are held for pin {slot}, and there are {size:?}")));
             }
         }
+        self.waiting()?;
         match self.uses.iter().position(|seen| *seen == Use::Removed) {
             Some(unit) => Err(wrong(format!("8: the removed entry at unit {unit} is not retired"))),
             None => Ok(()),
         }
+    }
+
+    /// 8: what waits for pins, which no slot points to.
+    fn waiting(&mut self) -> Result<(), OpenError> {
+        for class in Class::all() {
+            let end = End::from_word(self.region.load(waiting_word(class)));
+            let first = Unit(self.region.load(waiting_first_word(class)) as u32);
+            let mut blocks = 0;
+            self.each_of(Queue { first, last: end.last }, |check, unit| {
+                blocks += 1;
+                check.note(unit, class, Use::Waiting)
+            })?;
+            self.report.held += u64::from(blocks);
+            if blocks != end.blocks {
+                return Err(wrong(format!("8: {end:?} of {class:?} wait, and there are {blocks}")));
+            }
+        }
+        Ok(())
     }
 
     fn note_retired(&mut self, unit: Unit) -> Result<Class, OpenError> {
@@ -433,7 +457,7 @@ impl<'a, R: Region> Check<'a, R> {
             let (older_block, older, _) = self.entry(unit)?;
             if let Some(newer) = entry {
                 let used = self.uses.get(unit.0 as usize);
-                if !matches!(used, Some(Use::Retired | Use::Recalled | Use::Free))
+                if !matches!(used, Some(Use::Retired | Use::Waiting | Use::Recalled | Use::Free))
                     || older.is_unlinked()
                     || older.begin >= newer.begin
                     || key(self, block, &newer) != key(self, older_block, &older)

@@ -288,7 +288,7 @@ impl<R: Region> TableWriter<R> {
     pub(super) fn abandon(&mut self) {
         self.stage.clear();
         self.allocates = false;
-        self.space.restore();
+        self.space.restore(self.version);
         self.recorder.abandon();
     }
 
@@ -457,7 +457,7 @@ impl<R: Region> TableWriter<R> {
             // The superseded entry is among the removed ones already, and is freed from there.
             return self.count(1, 0);
         }
-        self.free_entry(found)
+        self.free_entry(found, unit)
     }
 
     /// Prepares an entry, and records that its key is written.
@@ -476,22 +476,26 @@ impl<R: Region> TableWriter<R> {
             return Ok(false);
         };
         self.count(-1, 0)?;
-        self.prepare_removal(found.unit, found.block);
+        self.prepare_removal(found.unit, found.block)?;
         Ok(!found.entry.is_expired(self.reader.clock()))
     }
 
     /// Stages the removal of an entry that stands, and records it; the caller counts.
-    pub(super) fn prepare_removal(&mut self, unit: Unit, block: u64) {
-        self.stage_removal(unit, block);
+    pub(super) fn prepare_removal(&mut self, unit: Unit, block: u64) -> Result<(), WriteError> {
+        self.stage_removal(unit, block)?;
         self.record_removal(block);
+        Ok(())
     }
 
     /// The same for who records what becomes of the table as a whole.
-    pub(super) fn stage_removal(&mut self, unit: Unit, block: u64) {
+    pub(super) fn stage_removal(&mut self, unit: Unit, block: u64) -> Result<(), WriteError> {
+        let class = self.reader.layout().class_of(self.reader.region(), unit);
+        let class = class.ok_or_else(|| WriteError::Corrupt("an entry in no run".into()))?;
         let word = block + 1;
         let removed = entry::with_removed_at(self.reader.region().load(word), self.version + 1);
         self.stage.store_once(word, removed);
-        self.retire_removed(unit);
+        self.retire_removed(unit, class);
+        Ok(())
     }
 
     pub(super) fn prepare_bequest(&mut self, bequest: &[u8]) -> Result<(), WriteError> {
@@ -508,19 +512,19 @@ impl<R: Region> TableWriter<R> {
                 .ok_or_else(|| WriteError::Corrupt("the bequest is no entry".into()))?;
             self.check_block(old, class)?;
             let begin = entry::begin_of(self.reader.region().load(self.reader.layout().block(old)));
-            self.retire(old, begin, class);
+            self.retire(old, begin, class, unit);
         }
         Ok(())
     }
 
     #[inline(always)]
-    pub(super) fn free_entry(&mut self, found: &Found) -> Result<(), WriteError> {
+    pub(super) fn free_entry(&mut self, found: &Found, successor: Unit) -> Result<(), WriteError> {
         let class = found
             .entry
             .class()
             .ok_or_else(|| WriteError::Corrupt("an entry of an impossible size".into()))?;
         self.check_block(found.unit, class)?;
-        self.retire(found.unit, found.entry.begin, class);
+        self.retire(found.unit, found.entry.begin, class, successor);
         Ok(())
     }
 

@@ -10,6 +10,7 @@
 //! | `bulk` | many entries at once: clear, load, what is expired, a million writes in one commit |
 //! | `compaction` | memory comes back, to other classes and to the host |
 //! | `snapshots` | a pinned version stays as it was, and holds back what it must and no more |
+//! | `waiting` | what waits for pins goes when they do, in whatever order, and costs little |
 //! | `fencing` | who may write, and who goes on after a panic |
 //! | `full` | at the limit |
 //! | `large` | the largest and the smallest, and reads that take longer than the horizon rests |
@@ -41,3 +42,4 @@ mod pauses;
 mod snapshots;
 mod support;
 mod threads;
+mod waiting;

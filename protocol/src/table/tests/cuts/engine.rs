@@ -2,9 +2,10 @@
 //! rest are counted.
 
 use crate::region::{RecordingRegion, Region, Store};
+use crate::table::class::Class;
 use crate::table::layout::{
     COMMITTED, COUNTS, Counts, FREE_SPANS, HORIZON, MOST_PINS, NEXT_SPAN, Queue, RECALLED, RETIRED, ROOT,
-    TREE, TREE_NODES, TreeNodes, held_size_word, held_word, queue_word,
+    TREE, TREE_NODES, TreeNodes, held_size_word, held_word, queue_word, waiting_word,
 };
 use crate::table::ordered::leaf_class;
 use crate::table::pin::HeldSize;
@@ -35,6 +36,8 @@ struct Tree {
 struct Pins {
     /// For each pin, whether nothing is held, and how many entries are.
     held: Vec<(bool, u32)>,
+    /// How many entries wait.
+    waiting: u64,
     retired: Queue,
     recalled: Queue,
 }
@@ -128,13 +131,14 @@ impl Pins {
         };
         Self {
             held: (0..MOST_PINS).map(held).collect(),
+            waiting: Class::all().map(|class| region.load(waiting_word(class)) >> 32).sum(),
             retired: Queue::from_word(region.load(RETIRED)),
             recalled: Queue::from_word(region.load(RECALLED)),
         }
     }
 
     fn any(&self) -> bool {
-        self.held.iter().any(|(is_empty, _)| !is_empty)
+        self.waiting > 0 || self.held.iter().any(|(is_empty, _)| !is_empty)
     }
 
     fn what_became_of_them(&self, now: &Self, names: &mut Vec<&'static str>) {
@@ -143,6 +147,8 @@ impl Pins {
         };
         let mut add = |happened: bool, name| names.extend(happened.then_some(name));
         add(any(|before, now| now.1 > before.1), "hold");
+        add(now.waiting > self.waiting, "wait");
+        add(now.waiting < self.waiting, "end of the wait");
         add(any(|before, now| now.0 && !before.0), "held is retired again");
         add(now.recalled.last != self.recalled.last, "recall");
         add(now.recalled.first != self.recalled.first, "sweep of recalled");

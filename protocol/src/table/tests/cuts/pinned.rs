@@ -24,6 +24,8 @@ fn every_store_with_pins() {
             "reuse (horizon moved)",
             "reuse beside what is held",
             "hold",
+            "wait",
+            "end of the wait",
             "held is retired again",
             "recall",
             "sweep of recalled",
