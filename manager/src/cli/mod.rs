@@ -9,6 +9,7 @@
 //! | `heirloom watch TABLE` | `watch` | changes as they commit |
 //! | `heirloom dump`, `load` | `dump`, `load` | a whole table into a file, and back |
 //! | `heirloom verify TABLE` | `verify` | every byte of a table |
+//! | `heirloom flush TABLE` | `flush` | what is committed, on disk |
 //! | `heirloom handoff TABLE` | `handoff` | another worker takes over: the way to deploy |
 //! | `heirloom store ...` | `store` | what durable tables have on disk, while no manager has them |
 //! | `heirloom limit TABLE BYTES` | `limit` | a table's limit, while it is in use |
@@ -28,6 +29,7 @@ mod connect;
 mod demo;
 mod dump;
 mod exec_child;
+mod flush;
 mod get;
 mod handoff;
 mod keys;
@@ -85,6 +87,7 @@ enum Command {
     Dump(dump::Args),
     Load(load::Args),
     Verify(verify::Args),
+    Flush(flush::Args),
     Handoff(handoff::Args),
     Limit(limit::Args),
     Store(store::Args),
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Dump(args) => dump::run(&args, socket),
         Command::Load(args) => load::run(&args, socket),
         Command::Verify(args) => verify::run(&args, socket),
+        Command::Flush(args) => flush::run(&args, socket),
         Command::Handoff(args) => handoff::run(&args, socket),
         Command::Limit(args) => limit::run(&args, socket),
         Command::Store(args) => store::run(&args),

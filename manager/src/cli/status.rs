@@ -63,6 +63,9 @@ fn write_details(page: &mut String, table: &TableStatus) {
     if table.nearly_full {
         let _ = writeln!(page, "  {}: nearly full (heirloom limit raises its limit)", table.id);
     }
+    if let Some(disk) = disk(table) {
+        let _ = writeln!(page, "  {}: {disk}", table.id);
+    }
     if let Some(readers) = readers(table) {
         let _ = writeln!(page, "  {}: {readers}", table.id);
     }
@@ -75,6 +78,22 @@ fn write_details(page: &mut String, table: &TableStatus) {
             stages(handoff)
         );
     }
+}
+
+/// How much of it is on disk; nothing where it lives in memory only.
+fn disk(table: &TableStatus) -> Option<String> {
+    let TableStatus { durability, durable_version, durable_age_ms, version, disk_error, .. } = table;
+    if durability.is_empty() || durability == "memory" {
+        return None;
+    }
+    let age = duration(durable_age_ms.unwrap_or_default() / 1000);
+    let on_disk = match durable_version {
+        None => "nothing is on disk yet".to_owned(),
+        Some(durable) if durable == version => "all of it is on disk".to_owned(),
+        Some(durable) => format!("on disk is version {durable}, as it was {age} ago"),
+    };
+    let error = disk_error.as_ref().map_or_else(String::new, |error| format!("; NOT WRITTEN: {error}"));
+    Some(format!("durability {durability}, {on_disk}{error}"))
 }
 
 /// What readers have of it besides its mapping, and what that holds back; nothing where that is nothing.
@@ -195,6 +214,11 @@ mod tests {
             held_entries: 5,
             held_bytes: 2048,
             followers: 1,
+            version: 9,
+            durability: "interval".into(),
+            durable_version: Some(7),
+            durable_age_ms: Some(2_000),
+            disk_error: Some("no room".into()),
             last_handoff: Some(handoff),
             ..Default::default()
         };
@@ -209,6 +233,7 @@ mod tests {
             "nearly full",
             "2 snapshots, the oldest for 3 s, 5 entries (2 KiB) held",
             "1 followers",
+            "durability interval, on disk is version 7, as it was 2 s ago; NOT WRITTEN: no room",
         ] {
             assert!(page.contains(part), "{part} is missing in:\n{page}");
         }

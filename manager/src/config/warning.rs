@@ -16,11 +16,6 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
 
 fn table_warnings(table: &TableConfig, warnings: &mut Vec<String>) {
     let id = &table.id;
-    if table.durability != Durability::Memory {
-        warnings.push(format!(
-            "table `{id}`: only the durability \"memory\" is active yet; nothing is written to disk"
-        ));
-    }
     if let Some(hydrate) = &table.hydrate {
         if hydrate.when == HydrateWhen::Always && table.durability != Durability::Memory {
             warnings.push(format!(

@@ -1,7 +1,9 @@
 //! What clients have of one table besides its mapping: pins, and being told of its changes. They have it until they
-//! say otherwise, their connection ends, or (a pin) it is too old.
+//! say otherwise, their connection ends, or (a pin) it is too old. A durable table is followed by its checkpoints as well,
+//! for as long as it is durable.
 
 use super::client::ClientId;
+use super::pinning::Pinning;
 use heirloom_protocol::region::Region;
 use heirloom_protocol::table::{self, Pin, PinError};
 use std::time::{Duration, Instant};
@@ -19,6 +21,9 @@ pub(super) struct Claims {
     /// Until then the table is followed for those that an earlier manager knew.
     followed_until: Option<Instant>,
     max_age: Duration,
+    pinning: Pinning,
+    /// Whether checkpoints follow it, whoever else does.
+    durable: bool,
 }
 
 #[derive(Debug)]
@@ -40,14 +45,21 @@ pub(super) enum NotPinned {
 
 impl Claims {
     pub(super) fn new(max_age: Duration) -> Self {
-        Self { pins: Vec::new(), followers: Vec::new(), followed_until: None, max_age }
+        Self {
+            pins: Vec::new(),
+            followers: Vec::new(),
+            followed_until: None,
+            max_age,
+            pinning: Pinning::default(),
+            durable: false,
+        }
     }
 
     pub(super) fn pin<R: Region>(&mut self, region: &R, to: ClientId) -> Result<Pin, NotPinned> {
         if self.pins.iter().filter(|granted| granted.to == Some(to)).count() >= MOST_PINS_OF_ONE {
             return Err(NotPinned::TooManyOfOne);
         }
-        let pin = table::pin(region)?;
+        let pin = self.pinning.pin(region)?;
         self.pins.push(Granted { to: Some(to), pin, since: Instant::now() });
         Ok(pin)
     }
@@ -68,7 +80,7 @@ impl Claims {
             self.pins.iter().position(|granted| granted.to.is_none_or(|to| to == by) && granted.pin == pin)
         {
             self.pins.remove(at);
-            table::unpin(region, pin);
+            self.pinning.unpin(region, pin);
         }
     }
 
@@ -109,6 +121,13 @@ impl Claims {
         oldest.into_iter().chain(self.followed_until).min()
     }
 
+    /// Every change is recorded from here on, for checkpoints, which pin it beside us.
+    pub(super) fn make_durable<R: Region>(&mut self, region: &R) -> Pinning {
+        self.durable = true;
+        self.settle_followed(region);
+        self.pinning.clone()
+    }
+
     pub(super) fn max_age(&self) -> Duration {
         self.max_age
     }
@@ -123,15 +142,16 @@ impl Claims {
     }
 
     fn settle_followed<R: Region>(&self, region: &R) {
-        table::set_followed(region, !self.followers.is_empty() || self.followed_until.is_some());
+        let followed = self.durable || !self.followers.is_empty() || self.followed_until.is_some();
+        table::set_followed(region, followed);
     }
 
     fn give_back<R: Region>(&mut self, region: &R, which: impl Fn(&Granted) -> bool) -> usize {
-        let before = self.pins.len();
+        let (before, pinning) = (self.pins.len(), &self.pinning);
         self.pins.retain(|granted| {
             let given_back = which(granted);
             if given_back {
-                table::unpin(region, granted.pin);
+                pinning.unpin(region, granted.pin);
             }
             !given_back
         });
@@ -225,5 +245,21 @@ mod tests {
         assert!(followed(&region), "B had none any more");
         claims.gone(&region, A);
         assert!(!followed(&region));
+    }
+
+    #[test]
+    fn a_durable_table_is_followed_whoever_else_ends() {
+        let (region, mut claims) = (table(), Claims::new(Duration::ZERO));
+        claims.make_durable(&region);
+        assert!(table::is_followed(&region));
+        claims.follow(&region, A);
+        claims.gone(&region, A);
+        assert!(table::is_followed(&region));
+        // As it is after a restart.
+        let mut next = Claims::new(Duration::ZERO);
+        next.adopt(&region);
+        next.make_durable(&region);
+        next.expire(&region, Instant::now() + Duration::from_secs(1));
+        assert!(table::is_followed(&region) && next.followers() == 0);
     }
 }

@@ -47,7 +47,7 @@ pub(super) enum Notice {
     Closed {
         from: ClientId,
     },
-    // By tasks of our own, each at most once for what was asked of it:
+    // By tasks and threads of our own, each at most once for what was asked of it:
     Died {
         worker: WorkerId,
     },
@@ -58,6 +58,10 @@ pub(super) enum Notice {
     HoldersFound {
         table: usize,
         found: String,
+    },
+    /// As often as something comes of a checkpoint.
+    Stored {
+        table: usize,
     },
     Hydrated {
         result: Result<OnDisks, ManagerError>,
@@ -163,7 +167,7 @@ impl Control {
         let started = Instant::now();
         let supervision = Supervision::from_env();
         let limits = Limits::within(start::descriptors(), config.tables.len());
-        let mut warnings = start::warnings(config, limits);
+        let mut warnings = start::warnings(limits);
         // The memory of each table, and the pidfd of its owner.
         warnings.extend(supervision.warning(2 * config.tables.len()));
         for warning in &warnings {
@@ -268,7 +272,10 @@ impl Control {
             tokio::select! {
                 biased;
                 Some(notice) = inputs.own.recv() => self.note(notice)?,
-                () = &mut stop => return Ok(()),
+                () = &mut stop => {
+                    self.last_checkpoints();
+                    return Ok(());
+                }
                 () = wait_until(deadline) => self.time_passes(),
                 Some(notice) = inputs.said.recv() => self.note(notice)?,
             }
@@ -305,10 +312,17 @@ impl Control {
                     holders.found = Some(found);
                 }
             }
+            Notice::Stored { table } => self.settle_flushes(table),
             Notice::Hydrated { result, not_kept } => {
                 for (table, on_disk) in self.tables.iter_mut().zip(result?) {
                     table.on_disk = on_disk;
                 }
+                let own = self.own.clone();
+                self.begin_checkpoints(|table| {
+                    let own = own.clone();
+                    // The control task is gone only when the manager ends.
+                    Arc::new(move || drop(own.send(Notice::Stored { table })))
+                })?;
                 if let Some(error) = not_kept {
                     let warning = format!(
                         "the supervisor does not keep all tables, which may end with this manager: {error}"
@@ -333,6 +347,7 @@ impl Control {
             }
             self.wishes_over(table, now);
             self.expire_pins(table, now);
+            self.settle_flushes(table);
         }
         if self.pings.is_due(now) {
             self.supervision.alive();
@@ -377,6 +392,7 @@ impl Control {
         self.waiting_opens.retain(|open| open.client != from);
         for table in &mut self.tables {
             table.claims.gone(&table.region, from);
+            table.checkpoints.iter_mut().for_each(|checkpoints| checkpoints.gone(from));
             // A recall that the owner has been asked for goes on.
             table.wishes.retain(|wish| wish.by != from || wish.pursued);
         }

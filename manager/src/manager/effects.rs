@@ -4,6 +4,7 @@
 //! without a log line in between: a table is handed on first and talked about afterwards.
 
 use super::chatter::{self, By, Kind};
+use super::checkpoint::Checkpoints;
 use super::clock::now_ns;
 use super::control::{Control, Notice, Worker};
 use super::kept::OwnerName;
@@ -205,6 +206,8 @@ impl Control {
                 }
                 of.counts.recoveries += 1;
                 of.counts.recovered_mid_commit += u64::from(recovery != Recovery::Clean);
+                // What it committed last it could not ask for any more.
+                of.checkpoints.iter().for_each(Checkpoints::ask);
                 Input::Recovered
             }
             Err(error) => Input::Unrecoverable { why: error.to_string() },

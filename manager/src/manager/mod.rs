@@ -6,6 +6,7 @@
 //!               └──────────────events─────────────┤    owns the tables and all that is known of clients and workers;
 //!  pidfd of each worker (one task each) ──died───►│    does what the ownership machine wants (`effects`),
 //!  hydration, find-me, /proc (threads) ─answers──►│    and waits for nothing but its inputs
+//!  checkpoints (a thread for each durable table) ►│
 //!                                                 └──registry (arc-swap)──► find-me
 //! ```
 //!
@@ -15,6 +16,7 @@
 mod access;
 mod adoption;
 mod chatter;
+mod checkpoint;
 mod claims;
 mod client;
 mod clock;
@@ -23,9 +25,11 @@ mod effects;
 pub mod embedded;
 mod error;
 mod filling;
+mod flushes;
 mod fullness;
 mod kept;
 mod notify;
+mod pinning;
 mod readiness;
 mod recalls;
 mod requests;

@@ -2,6 +2,7 @@
 
 use super::access::NotRegistered;
 use super::chatter::{self, Kind, shown};
+use super::checkpoint::Waiting;
 use super::claims::NotPinned;
 use super::client::{ClientId, MAX_UNREAD_DESCRIPTORS};
 use super::control::{Control, WaitingOpen, Worker};
@@ -123,6 +124,9 @@ impl Control {
                 self.set_limit(from, &table, max_bytes).map_err(|no| no.to(request))?;
                 self.send(from, &Event::Done { request });
                 Ok(())
+            }
+            Request::Flush { request, table, version } => {
+                self.flush(from, request, &table, version).map_err(|no| no.to(request))
             }
             Request::Status { request } => {
                 // It can be long; one that waits is enough.
@@ -361,6 +365,33 @@ impl Control {
             return Err(No::because(Refusal::TooMany, message));
         }
         of.claims.follow(&of.region, from);
+        Ok(())
+    }
+
+    /// Whoever may own a table may have it written to disk.
+    fn flush(&mut self, from: ClientId, request: u32, table: &str, version: Option<u64>) -> Result<(), No> {
+        let number = self.find(table)?;
+        self.may_own(from, number, "flush")?;
+        let of = &mut self.tables[number];
+        let Some(checkpoints) = &mut of.checkpoints else {
+            let message = format!("table `{table}` is in memory only: its durability says so");
+            return Err(No::because(Refusal::NotDurable, message));
+        };
+        let newest = of.reader.version();
+        let version = version.unwrap_or(newest);
+        if version > newest {
+            let message = format!("table `{table}` has no version {version}: it was created anew");
+            return Err(No::because(Refusal::NotDurable, message));
+        }
+        if let Some(durable) = checkpoints.durable().filter(|durable| *durable >= version) {
+            self.send(from, &Event::Flushed { request, version: durable });
+            return Ok(());
+        }
+        if checkpoints.waiting() >= MAX_WAITING_REQUESTS {
+            let message = format!("many wait for table `{table}` to be on disk already");
+            return Err(No::because(Refusal::TooMany, message));
+        }
+        checkpoints.wait(Waiting { client: from, request, version });
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use super::ManagerError;
 use super::access::Allowed;
+use super::checkpoint::{self, Checkpoints};
 use super::claims::Claims;
 use super::fullness::Fullness;
 use super::search::Search;
@@ -32,18 +33,12 @@ pub(super) fn descriptors() -> u64 {
 }
 
 /// What a person should know before something goes wrong.
-pub(super) fn warnings(config: &Config, limits: Limits) -> Vec<String> {
+pub(super) fn warnings(limits: Limits) -> Vec<String> {
     let mut warnings = Features::get().missing();
     let most = limits.of_one_other;
     if most < FEW_CONNECTIONS {
         warnings.push(format!(
             "few descriptors may be open (ulimit -Hn): another user than the manager's own may have {most} connections"
-        ));
-    }
-    for table in config.tables.iter().filter(|table| table.durability != Durability::Memory) {
-        warnings.push(format!(
-            "table `{}`: this version keeps nothing on disk, whatever its durability says",
-            table.id
         ));
     }
     warnings
@@ -116,10 +111,19 @@ fn take(
     segment: Segment,
     region: Arc<MappedRegion>,
 ) -> Result<Table, ManagerError> {
-    let table = || config.id.clone();
+    let named = || config.id.clone();
     let reader = TableReader::open(Arc::clone(&region))
-        .map_err(|error| ManagerError::Create { table: table(), error })?;
-    let allowed = |grant| Allowed::new(grant).map_err(|error| ManagerError::Access { table: table(), error });
+        .map_err(|error| ManagerError::Create { table: named(), error })?;
+    let allowed = |grant| Allowed::new(grant).map_err(|error| ManagerError::Access { table: named(), error });
+    let mut claims = Claims::new(config.snapshot_max_age);
+    // Before the first commit, so that none is missing in the ring.
+    table::set_durability(&region, checkpoint::in_header(config.durability));
+    let checkpoints = if config.durability == Durability::Memory {
+        table::set_durable_version(&region, None);
+        None
+    } else {
+        Checkpoints::new(config.durability, claims.make_durable(&region))
+    };
     let find_me = find_me.or_else(|| config.find_me.as_ref().map(find_me::from_config));
     Ok(Table {
         id: config.id.as_str().into(),
@@ -132,6 +136,7 @@ fn take(
         segment: Arc::new(segment),
         adopted: false,
         on_disk: None,
+        checkpoints,
         kept_owner: None,
         embedded: false,
         region,
@@ -143,7 +148,7 @@ fn take(
         story: Story::default(),
         last_handoff: None,
         wishes: Vec::new(),
-        claims: Claims::new(config.snapshot_max_age),
+        claims,
         fullness: Fullness::default(),
         counts: Counts::default(),
     })

@@ -25,7 +25,7 @@ fn of_table(control: &Control, table: &Table) -> TableStatus {
         name: control.workers.get(&id).map(|worker| worker.name.to_string()).unwrap_or_default(),
         pid: id.pid,
     });
-    TableStatus {
+    let mut status = TableStatus {
         id: table.id.to_string(),
         kind: table.kind.name().to_owned(),
         entries: info.entries,
@@ -50,9 +50,12 @@ fn of_table(control: &Control, table: &Table) -> TableStatus {
         held_bytes: held.bytes,
         followers: table.claims.followers() as u64,
         durability: info.durability.name().to_owned(),
-        durable_version: info.durable_version,
         ..TableStatus::default()
+    };
+    if let Some(checkpoints) = &table.checkpoints {
+        checkpoints.describe(&mut status);
     }
+    status
 }
 
 fn of_workers(control: &Control) -> Vec<WorkerStatus> {

@@ -1,6 +1,7 @@
 //! One table as the manager has it: its memory, who may have it, and where it is.
 
 use super::access::Allowed;
+use super::checkpoint::Checkpoints;
 use super::claims::Claims;
 use super::filling::OnDisk;
 use super::fullness::Fullness;
@@ -33,6 +34,8 @@ pub(super) struct Table {
     pub(super) adopted: bool,
     /// Where it is on disk, if it is durable: from the end of hydration until its checkpoints begin.
     pub(super) on_disk: Option<OnDisk>,
+    /// What keeps its file at one exact version, if it is durable.
+    pub(super) checkpoints: Option<Checkpoints>,
     /// What its last owner's pidfd is kept under.
     pub(super) kept_owner: Option<OwnerName>,
     /// Whether its workers are threads of this process, which share the manager's mapping.
