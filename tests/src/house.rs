@@ -56,24 +56,41 @@ impl House {
         let folder =
             tempfile::Builder::new().prefix("heirloom-test-").tempdir().expect("a folder can be made");
         let configuration = folder.path().join("heirloom.toml");
-        fs::write(&configuration, configure(folder.path())).expect("the folder can be written to");
-        let log = File::create(folder.path().join("log")).expect("the folder can be written to");
-        let mut words = starter.iter().map(OsString::from).chain([program("heirloom-under-test").into()]);
-        let supervisor = Command::new(words.next().expect("there is at least the program"))
-            .args(words)
-            .arg("run")
-            .arg(&configuration)
-            .arg("--socket")
-            .arg(folder.path().join("socket"))
-            .env("HEIRLOOM_LOG", "debug")
-            .env_remove("HEIRLOOM_SOCKET")
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("descriptors are to be had"))
-            .stderr(log)
-            .spawn()
-            .expect("the program can be started");
+        fs::write(configuration, configure(folder.path())).expect("the folder can be written to");
+        let supervisor = supervisor(folder.path(), starter);
         Self { folder, supervisor }
+    }
+
+    /// Starts it again, in the same folder, after it has ended.
+    ///
+    /// # Panics
+    /// Where it cannot be started at all.
+    pub fn start_again(&mut self) {
+        self.supervisor = supervisor(self.folder.path(), &[]);
+    }
+
+    /// Kills the supervisor and its children, without a warning: what was in their memory is gone, as when the host fails.
+    /// Returns when they are dead.
+    ///
+    /// # Panics
+    /// Where that is not possible.
+    pub fn crash(&mut self) {
+        let supervisor = self.supervisor.id();
+        let mut all = children_of(supervisor);
+        all.push(supervisor);
+        for pid in &all {
+            let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw).expect("a process id");
+            // It may have ended by itself.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        self.supervisor.wait().expect("it is our child");
+        eventually("the death of all of them", || all.iter().all(|pid| is_dead(*pid)).then_some(()));
+    }
+
+    /// Stops it as an operator does, and waits until it has ended.
+    pub fn stop(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.supervisor), Signal::TERM);
+        eventually("the supervisor to stop", || self.supervisor.try_wait().ok().flatten());
     }
 
     /// Its folder.
@@ -131,11 +148,37 @@ impl House {
     pub fn wait_for_end(&mut self) -> ExitStatus {
         eventually("the supervisor to end", || self.supervisor.try_wait().expect("it is our child"))
     }
+}
 
-    fn stop(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.supervisor), Signal::TERM);
-        eventually("the supervisor to stop", || self.supervisor.try_wait().ok().flatten());
-    }
+fn supervisor(folder: &Path, starter: &[&str]) -> Child {
+    let log = File::options().create(true).append(true).open(folder.join("log"));
+    let log = log.expect("the folder can be written to");
+    let mut words = starter.iter().map(OsString::from).chain([program("heirloom-under-test").into()]);
+    Command::new(words.next().expect("there is at least the program"))
+        .args(words)
+        .arg("run")
+        .arg(folder.join("heirloom.toml"))
+        .arg("--socket")
+        .arg(folder.join("socket"))
+        .env("HEIRLOOM_LOG", "debug")
+        .env_remove("HEIRLOOM_SOCKET")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("descriptors are to be had"))
+        .stderr(log)
+        .spawn()
+        .expect("the program can be started")
+}
+
+fn children_of(pid: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Whether it is gone, or dead and not yet waited for by whoever has inherited it.
+fn is_dead(pid: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
 }
 
 impl Drop for House {

@@ -63,8 +63,7 @@ impl Config {
         read::config(text, path)
     }
 
-    /// What is accepted but does not work as it is written: settings that are not active yet, and files, programs
-    /// and users that this machine does not have now. Looks them up.
+    /// What is accepted but does not work as it is written: files, programs and users that this machine does not have now. Looks them up.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         warning::warnings(self)
