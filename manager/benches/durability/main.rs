@@ -8,9 +8,10 @@
 //! Keys of 8 bytes in no order, values of 64 bytes; medians of some runs, in the folder for temporary files (`TMPDIR`).
 
 mod store;
+mod writer;
 
 use std::env;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 fn main() {
     let is_bench = env::args().any(|word| word == "--bench");
@@ -19,6 +20,7 @@ fn main() {
     let runs = if is_bench { 5 } else { 1 };
     println!("{entries} entries in {}", env::temp_dir().display());
     store::measure(entries, runs);
+    writer::measure(Duration::from_millis(if is_bench { 5000 } else { 50 }));
 }
 
 /// How long something takes, in milliseconds.
