@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+pub mod chaos;
 pub mod cli;
 pub mod config;
 mod demo;

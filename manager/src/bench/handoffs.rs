@@ -2,7 +2,7 @@
 
 use super::stage::{Role, Stage, inbox};
 use super::{Failure, PATIENCE, Report, median};
-use crate::demo::now_ns;
+use crate::chaos::now_ns;
 use crate::manager::Manager;
 use crate::manager::embedded::{House, Table};
 use crate::registry::Candidates;

@@ -27,7 +27,7 @@ mod work;
 pub(crate) use report::Report;
 pub(crate) use roles::{own, read};
 
-use crate::demo::Interrupt;
+use crate::chaos::Interrupt;
 use stage::Stage;
 use std::error::Error;
 use std::time::Duration;

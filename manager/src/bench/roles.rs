@@ -3,7 +3,7 @@
 
 use super::work::Work;
 use super::{Failure, Options, PASSES, median};
-use crate::demo::now_ns;
+use crate::chaos::now_ns;
 use heirloom_worker::{Client, Recall, TableHeir, Transfer, Worker, Writer};
 use std::io::{Write, stdin, stdout};
 use std::ops::ControlFlow;

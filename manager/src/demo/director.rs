@@ -2,15 +2,16 @@
 //! became of the table.
 
 use super::account::{Account, Found};
-use super::aim::{Aim, spin};
+use crate::chaos::{Aim, Interrupt, SharedRegion, now_ns, spin};
+
 use super::cars::{Car, Total};
-use super::clock::now_ns;
+
 use super::expectation::Expectation;
-use super::interrupt::Interrupt;
+
 use super::notes::{Notes, Ownership};
 use super::plan::Round;
 use super::report::{Kill, Material, Report};
-use super::shared::SharedRegion;
+
 use super::stage::Stage;
 use super::story::Story;
 use super::victims::Victims;

@@ -5,38 +5,33 @@
 //! | --- | --- |
 //! | `stage` | the temporary folder, the configuration, the processes, and their end |
 //! | `director` | who waits for whom, when the owner is killed, and what is measured |
-//! | `plan`, `aim` | the random moments to kill at, and the middle of a commit |
+//! | `plan` | the random moments to kill at |
 //! | `victims` | whether each kill was one, by the word of the parent |
 //! | `worker`, `reader` | what the processes do: count the stream, and read the table |
 //! | `cars`, `stream`, `events_file`, `exotic_file` | the data |
-//! | `notes`, `shared`, `clock` | what the processes note, beside Heirloom |
+//! | `notes` | what the processes note, beside Heirloom |
 //! | `expectation`, `account` | what must be in the table, and what is wrong with what is |
 //! | `story`, `report`, `picture` | what is told on the way, and at the end |
 
 mod account;
-mod aim;
 mod cars;
-mod clock;
 mod director;
 mod events_file;
 mod exotic_file;
 mod expectation;
-mod interrupt;
 mod notes;
 mod picture;
 mod plan;
 mod reader;
 mod report;
-mod shared;
 mod stage;
 mod story;
 mod stream;
 mod victims;
 mod worker;
 
-pub(crate) use clock::now_ns;
+use crate::chaos::{Interrupt, Shared};
 use expectation::Expectation;
-pub(crate) use interrupt::Interrupt;
 use notes::Notes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -91,7 +86,7 @@ pub(crate) struct Outcome {
 /// # Errors
 /// Where it could not be carried out: what happened, for a person. What it found wrong is in the [`Outcome`].
 pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
-    let interrupt = interrupt::Interrupt::watch()?;
+    let interrupt = Interrupt::watch()?;
     let stream = stream(&options.stream)?;
     let expectation = Expectation::of(&stream);
     let seed = options.seed.unwrap_or_else(rand::random);
@@ -104,7 +99,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     })?;
 
     // Every kill makes an ownership; a few more may come from candidates that did not make it.
-    let shared = shared::Shared::create(notes::bytes_for(options.kills * 2 + 100))?;
+    let shared = Shared::create(notes::bytes_for(options.kills * 2 + 100))?;
     let mut stage = stage::Stage::build(
         shared.path(),
         stream.events(),

@@ -3,8 +3,8 @@
 
 use super::cars::{Car, MakeOfYear, Models, Total, every_exotic_car, has_model};
 use super::notes::{Notes, Reads};
-use super::shared;
 use super::stage::FOLDER_PREFIX;
+use crate::chaos;
 use heirloom_protocol::sys::{Connection, Process, Signal};
 use heirloom_worker::{Client, Reader};
 use std::error::Error;
@@ -21,7 +21,7 @@ const TIME_TO_STOP: Duration = Duration::from_secs(30);
 
 /// Reads every car that could be in the table, over and over, until the notes say that it is enough.
 pub(super) fn run(socket: &Path, notes: &Path) -> Result<(), Box<dyn Error>> {
-    let notes = Notes::new(shared::open_writable(notes)?);
+    let notes = Notes::new(chaos::open_writable(notes)?);
     let client = Client::connect(socket)?;
     let tables = Tables { sales: client.reader("sales")?, exotic_cars: client.reader("exotic_cars")? };
     let mut watched: Vec<Watched> = every_exotic_car().map(Watched::new).collect();

@@ -5,10 +5,10 @@
 //! before the position that it is told, and no others.
 
 use super::cars::{Car, MakeOfYear, Models, Sale, Total, has_model};
-use super::clock::now_ns;
+
 use super::notes::{Logbook, Notes};
-use super::shared::{self, SharedRegion};
 use super::stream::Stream;
+use crate::chaos::{SharedRegion, now_ns, open_writable};
 use heirloom_worker::{AcceptError, BequestError, Key, Reader, TableHeir, Transfer, Worker, Writer};
 use std::error::Error;
 use std::path::Path;
@@ -33,7 +33,7 @@ impl TableHeir for Tracker {
 
 /// Runs until it is killed, or has lost its last table.
 pub(super) fn run(name: &str, stream: &Stream, notes: &Path) -> Result<(), Failure> {
-    let notes = Notes::new(shared::open_writable(notes)?);
+    let notes = Notes::new(open_writable(notes)?);
     let lines = Line::all(stream)?;
     let worker = Worker::from_env(name)?;
     let exotic_cars: Reader<[u8], Models> = worker.reader("exotic_cars")?;
@@ -163,8 +163,8 @@ mod tests {
     use super::super::cars::exotic_cars;
     use super::super::expectation::Expectation;
     use super::super::notes::bytes_for;
-    use super::super::shared::Shared;
     use super::*;
+    use crate::chaos::Shared;
     use heirloom_worker::testing::{self, Table};
 
     /// Two owners, one after the other, on a heap table: the second goes on where the first was told to stop.

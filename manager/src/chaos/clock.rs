@@ -2,8 +2,9 @@
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds since some point before every process of the demonstration started.
-pub(crate) fn now_ns() -> u64 {
+/// Nanoseconds since some point before every process that is running started.
+#[must_use]
+pub fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }

@@ -30,13 +30,17 @@ const NAP: Duration = Duration::from_micros(1);
 const RUN_NS: u64 = 2_000;
 
 /// The table that is looked at.
-pub(super) struct Aim {
+#[derive(Debug)]
+pub struct Aim {
     table: MappedRegion,
 }
 
 impl Aim {
     /// Opens a table as a reader does, without the library's handles: they show entries, and not the log.
-    pub(super) fn at(socket: &Path, table: &str) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// What the manager answers instead, or why the table cannot be mapped.
+    pub fn at(socket: &Path, table: &str) -> Result<Self, Failure> {
         let connection = Connection::connect(socket)?;
         connection.send_message(&Request::Hello { version: PROTOCOL_VERSION }, None)?;
         connection.send_message(&Request::Open { request: 1, table: table.into() }, None)?;
@@ -55,7 +59,10 @@ impl Aim {
 
     /// Tries to stop the owner in the middle of a commit; `noted` is the last position that it noted. Where this fails,
     /// it runs on, and can be killed anyway.
-    pub(super) fn stop_mid_commit(
+    ///
+    /// # Errors
+    /// The owner cannot be stopped, or has died by itself.
+    pub fn stop_mid_commit(
         &self,
         owner: &Process,
         noted: impl Fn() -> u64,
@@ -86,19 +93,24 @@ impl Aim {
     }
 }
 
-/// Whether the process's first thread, the one that commits, has stopped.
+/// Whether every thread of the process has stopped, so the one that commits has too.
 fn is_stopped(pid: u32) -> Result<bool, Failure> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
-    match state {
-        Some("T") => Ok(true),
-        Some("Z" | "X") | None => Err(format!("owner {pid} has died by itself").into()),
-        Some(_) => Ok(false),
+    let died = || format!("owner {pid} has died by itself");
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).map_err(|_| died())? {
+        // One that ended meanwhile commits nothing.
+        let Ok(stat) = fs::read_to_string(thread?.path().join("stat")) else { continue };
+        let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
+        match state {
+            Some("T") => {}
+            Some("Z" | "X") | None => return Err(died().into()),
+            Some(_) => return Ok(false),
+        }
     }
+    Ok(true)
 }
 
 /// Waits without giving up the processor: a sleep is far longer than a commit.
-pub(super) fn spin(time: Duration) {
+pub fn spin(time: Duration) {
     let end = Instant::now() + time;
     while Instant::now() < end {
         std::hint::spin_loop();

@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM, SIGHUP and SIGQUIT as a flag, so that the demonstration cleans up after itself before it ends.
+//! SIGINT, SIGTERM, SIGHUP and SIGQUIT as a flag, so that whoever started processes cleans up after itself before it ends.
 
 use std::io;
 use std::sync::Arc;
@@ -9,11 +9,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Whether somebody wants this process to end.
 #[derive(Debug, Clone)]
-pub(crate) struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
     /// From now on the signals set the flag and do nothing else.
-    pub(crate) fn watch() -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The kernel does not take the handlers.
+    pub fn watch() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().build()?;
         let (mut interrupted, mut terminated, mut hung_up, mut quit) = {
             let _inside = runtime.enter();
@@ -40,7 +43,9 @@ impl Interrupt {
         Ok(Self(flag))
     }
 
-    pub(crate) fn is_wanted(&self) -> bool {
+    /// Whether one of the signals has come.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
