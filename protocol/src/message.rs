@@ -183,6 +183,16 @@ pub enum Request {
         /// The version that is waited for; the newest where it is not given.
         version: Option<u64>,
     },
+    /// The client has that snapshot still, since before this connection. What nobody says this of is given back, where the
+    /// manager that granted it has died. A pin that does not stand any more is none.
+    HoldsPin {
+        /// The table's id.
+        table: String,
+        /// Which pin, as [`Event::Pinned`] said.
+        slot: u32,
+        /// Its version.
+        version: u64,
+    },
 }
 
 /// What the manager says to a client.

@@ -17,7 +17,8 @@ use crate::reads::{Typed, typed_reads};
 /// A table as of one version, while its owner writes on. Made by [`Reader::snapshot`].
 ///
 /// Every read is of that version, or says [`ReadError::SnapshotExpired`]: the manager ends a snapshot that grows older
-/// than the table's configuration allows. Dropped, it is given back; until then the table keeps what it shows.
+/// than the table's configuration allows, and one whose reader is not back ten seconds after the manager was started
+/// again. Dropped, it is given back; until then the table keeps what it shows.
 /// An entry that expires does so in the snapshot only if it had when that was taken.
 ///
 /// ```

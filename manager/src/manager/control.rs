@@ -3,6 +3,7 @@
 use super::ManagerError;
 use super::access::WorkerNames;
 use super::chatter;
+use super::claims;
 use super::client::{self, Client, ClientId, Way};
 use super::filling::{self, OnDisks};
 use super::fullness::LOOK_EVERY;
@@ -290,6 +291,14 @@ impl Control {
 
     fn expire_pins(&mut self, table: usize, now: Instant) {
         let of = &mut self.tables[table];
+        let unclaimed = of.claims.give_back_unclaimed(&of.region, claims::now_s());
+        if unclaimed > 0 {
+            tracing::info!(
+                table = &*of.id,
+                unclaimed,
+                "snapshots that an earlier manager granted are nobody's"
+            );
+        }
         let expired = of.claims.expire(&of.region, now);
         if expired > 0 {
             let max_age_ms = of.claims.max_age().as_millis() as u64;

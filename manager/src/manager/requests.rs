@@ -109,6 +109,13 @@ impl Control {
                 of.claims.unpin(&of.region, from, Pin::from_parts(slot, version));
                 Ok(())
             }
+            Request::HoldsPin { table, slot, version } => {
+                let of = self.find(&table)?;
+                self.may_open(from, of)?;
+                let of = &mut self.tables[of];
+                of.claims.hold(&of.region, from, Pin::from_parts(slot, version));
+                Ok(())
+            }
             Request::Follow { request, table } => {
                 self.follow(from, &table).map_err(|no| no.to(request))?;
                 self.send(from, &Event::Done { request });

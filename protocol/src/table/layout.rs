@@ -53,6 +53,8 @@ pub(super) const PINS: u64 = 72;
 pub(super) const MOST_PINS: u64 = 64;
 /// The last version that is on disk, plus one; zero where none is. In a line of its own: it changes often.
 pub(super) const DURABLE: u64 = 144;
+/// For two pins each, since when nobody has said that it is its own: see [`super::pin`].
+pub(super) const UNCLAIMED: u64 = 152;
 
 /// The last commit that stands, applied or not.
 pub(super) const COMMITTED: u64 = 192;
@@ -111,7 +113,8 @@ const WAITING_WORDS: u64 = HELD_WORDS + 2 * MOST_PINS;
 pub(super) const HEADER_WORDS: u64 = 1536;
 
 const _: () = assert!(CLASS_WORDS + 2 * CLASSES as u64 <= TREE && RING_PRESENT < HELD_WORDS);
-const _: () = assert!(PINS + MOST_PINS <= DURABLE && DURABLE < COMMITTED);
+const _: () = assert!(PINS + MOST_PINS <= DURABLE && DURABLE < UNCLAIMED);
+const _: () = assert!(UNCLAIMED + MOST_PINS / 2 <= COMMITTED);
 const _: () = assert!(WAITING_WORDS + 2 * CLASSES as u64 <= HEADER_WORDS);
 const _: () = assert!(HORIZON.is_multiple_of(8) && ROOT / 8 == HORIZON / 8 && COMMITTED / 8 != HORIZON / 8);
 

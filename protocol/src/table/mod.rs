@@ -101,7 +101,9 @@ pub use entry::{Attributes, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 pub use error::{OpenError, ReadError, WriteError};
 pub use operations::{Change, Current, Modify, Step, Swap};
 pub use ordered::{Order, after_prefix};
-pub use pin::{Held, Pin, PinError, adopt_pins, held, pin, pins, unpin};
+pub use pin::{
+    Held, Pin, PinError, adopt_pins, held, pin, pins, set_unclaimed_since, unclaimed_since, unpin,
+};
 pub use reader::TableReader;
 pub use recovery::{Recovery, is_commit, is_mid_commit, recover};
 pub use scan::Visit;

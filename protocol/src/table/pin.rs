@@ -26,7 +26,7 @@ use std::sync::atomic::Ordering;
 use super::class::{Class, UNIT_BYTES};
 use super::entry::MAX_VERSION;
 use super::error::OpenError;
-use super::layout::{APPLIED, HORIZON, Layout, MOST_PINS, PINS, held_size_word, waiting_word};
+use super::layout::{APPLIED, HORIZON, Layout, MOST_PINS, PINS, UNCLAIMED, held_size_word, waiting_word};
 use super::waiting::End;
 use crate::region::Region;
 use crate::sync::fence;
@@ -146,6 +146,28 @@ pub fn unpin<R: Region>(region: &R, pin: Pin) {
     if pin.stands(region) {
         region.store(PINS + u64::from(pin.slot), 0);
     }
+}
+
+/// Since when nobody has said that a pin is its own, as [`set_unclaimed_since`] noted it: in whole seconds, of whatever clock
+/// outlives the manager.
+pub fn unclaimed_since<R: Region>(region: &R, pin: Pin) -> Option<u32> {
+    let (word, shift) = unclaimed_place(pin)?;
+    ((region.load(word) >> shift) as u32).checked_sub(1)
+}
+
+/// Notes since when nobody has said that a pin is its own: kept beside the pin, it counts on however many managers die
+/// meanwhile. For the manager, one thread at a time (R6a).
+pub fn set_unclaimed_since<R: Region>(region: &R, pin: Pin, since: Option<u32>) {
+    if let Some((word, shift)) = unclaimed_place(pin) {
+        let half = u64::from(since.map_or(0, |since| since.saturating_add(1)));
+        region.store(word, region.load(word) & !(u64::from(u32::MAX) << shift) | half << shift);
+    }
+}
+
+/// The word, and which half of it.
+fn unclaimed_place(pin: Pin) -> Option<(u64, u32)> {
+    let slot = u64::from(pin.slot);
+    (slot < MOST_PINS).then_some((UNCLAIMED + slot / 2, 32 * (pin.slot % 2)))
 }
 
 /// Takes up the pins of a manager that died: those that stand. One that it had not looked at the horizon for is none, and

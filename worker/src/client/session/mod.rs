@@ -12,7 +12,7 @@
 //!
 //! What outlives a connection: heirs, readiness, requests that wait for an answer (asked again), ownerships (their
 //! handles go on writing; what is held is said before anything else) and releases (said again: the manager may have died
-//! before it heard). What does not: offers. An offer that was being accepted fails, because its epoch was the dead
+//! before it heard), and snapshots (whoever has one says so, and the next manager gives back what nobody has). What does not: offers. An offer that was being accepted fails, because its epoch was the dead
 //! manager's.
 //!
 //! An epoch's number says which ownership is meant only as long as the table is the same one. A manager that had to
@@ -180,6 +180,10 @@ pub(crate) struct Session {
     released: BTreeMap<String, (u64, bool)>,
     /// The tables whose changes are followed, and by how many handles.
     followed: BTreeMap<String, u32>,
+    /// The snapshots that there are: table, place, version.
+    pins: BTreeSet<(String, u32, u64)>,
+    /// Those that were given back while there was no manager to hear it.
+    unpinned: Vec<(String, u32, u64)>,
 }
 
 impl Session {
@@ -197,6 +201,8 @@ impl Session {
             owned: HashMap::new(),
             released: BTreeMap::new(),
             followed: BTreeMap::new(),
+            pins: BTreeSet::new(),
+            unpinned: Vec::new(),
         }
     }
 
@@ -333,8 +339,14 @@ impl Session {
         self.when_online(Request::Unfollow { table: table.to_owned() })
     }
 
-    /// A snapshot is not needed any more. The manager forgets those of a connection that is lost.
+    /// A snapshot is not needed any more. The manager forgets those of a connection that is lost, but the next manager does
+    /// not know whose they were.
     pub(crate) fn unpin(&mut self, table: &str, slot: u32, version: u64) -> Vec<Effect> {
+        let pin = (table.to_owned(), slot, version);
+        self.pins.remove(&pin);
+        if self.phase != Phase::Online {
+            self.unpinned.push(pin);
+        }
         self.when_online(Request::Unpin { table: table.to_owned(), slot, version })
     }
 
@@ -429,8 +441,12 @@ impl Session {
         let followed = self.followed.iter().flat_map(|(table, handles)| {
             (0..*handles).map(|_| Request::Follow { request: NOBODY_ASKED, table: table.clone() })
         });
-        let said =
-            held.chain(heirs).chain(released).chain(ready).chain(followed).chain(asked).map(Effect::Send);
+        let pins = self.pins.iter().cloned();
+        let pins = pins.map(|(table, slot, version)| Request::HoldsPin { table, slot, version });
+        let unpinned = mem::take(&mut self.unpinned).into_iter();
+        let unpinned = unpinned.map(|(table, slot, version)| Request::Unpin { table, slot, version });
+        let said = held.chain(heirs).chain(released).chain(ready).chain(followed).chain(pins).chain(unpinned);
+        let said = said.chain(asked).map(Effect::Send);
         said.chain([Effect::Online]).collect()
     }
 
@@ -501,7 +517,10 @@ impl Session {
     /// A pin that nobody waits for any more is given back.
     fn pinned(&mut self, request: u32, table: &str, slot: u32, version: u64) -> Vec<Effect> {
         match self.asked.contains_key(&request) {
-            true => self.answered(request, Ok(Answer::Pinned { slot, version })),
+            true => {
+                self.pins.insert((table.to_owned(), slot, version));
+                self.answered(request, Ok(Answer::Pinned { slot, version }))
+            }
             false => self.unpin(table, slot, version),
         }
     }

@@ -292,10 +292,37 @@ fn a_follower_is_one_again_after_a_reconnection_and_a_pin_is_not() {
     let follow = Request::Follow { request: NOBODY_ASKED, table: "sales".into() };
     assert_eq!(said.iter().filter(|request| **request == follow).count(), 1, "{said:?}");
     assert!(!said.iter().any(|request| matches!(request, Request::Pin { .. })), "{said:?}");
+    let holds = Request::HoldsPin { table: "sales".into(), slot: 3, version: 5 };
+    assert!(said.contains(&holds), "the manager may be another, which does not know whose it is: {said:?}");
     assert_eq!(hear(&mut session, Event::Done { request: NOBODY_ASKED }, None), (vec![], vec![]));
     // Nobody waits for it any more: it must not keep anything.
     let unpin = Request::Unpin { table: "sales".into(), slot: 3, version: 5 };
     assert_eq!(hear(&mut session, pinned, None).0, [unpin]);
+}
+
+#[test]
+fn a_pin_that_is_given_back_while_nobody_hears_it_is_given_back_to_the_next_manager() {
+    let mut session = ready();
+    for (slot, version) in [(3, 5), (4, 6)] {
+        perform(session.ask(Question::Pin { table: "sales".into() }, reply().0));
+        let request = session.last_number();
+        hear(&mut session, Event::Pinned { request, table: "sales".into(), slot, version }, None);
+    }
+    perform(session.lost());
+    assert_eq!(perform(session.unpin("sales", 3, 5)).0, []);
+    let said = online(&mut session);
+    let pins = said
+        .into_iter()
+        .filter(|request| matches!(request, Request::HoldsPin { .. } | Request::Unpin { .. }));
+    let table = || "sales".to_owned();
+    let expected = [
+        Request::HoldsPin { table: table(), slot: 4, version: 6 },
+        Request::Unpin { table: table(), slot: 3, version: 5 },
+    ];
+    assert_eq!(pins.collect::<Vec<_>>(), expected);
+    perform(session.lost());
+    let said = online(&mut session);
+    assert!(!said.iter().any(|request| matches!(request, Request::Unpin { .. })), "once is enough: {said:?}");
 }
 
 #[test]
