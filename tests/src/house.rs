@@ -53,11 +53,24 @@ impl House {
     /// Where it cannot be started at all.
     #[must_use]
     pub fn start_by(starter: &[&str], configure: impl FnOnce(&Path) -> String) -> Self {
+        Self::run(command(starter), "debug", configure)
+    }
+
+    /// The same with another program that is the `heirloom` command too, and logs so much.
+    ///
+    /// # Panics
+    /// Where it cannot be started at all.
+    #[must_use]
+    pub fn start_as(program: &Path, log_level: &str, configure: impl FnOnce(&Path) -> String) -> Self {
+        Self::run(Command::new(program), log_level, configure)
+    }
+
+    fn run(command: Command, log_level: &str, configure: impl FnOnce(&Path) -> String) -> Self {
         let folder =
             tempfile::Builder::new().prefix("heirloom-test-").tempdir().expect("a folder can be made");
         let configuration = folder.path().join("heirloom.toml");
         fs::write(configuration, configure(folder.path())).expect("the folder can be written to");
-        let supervisor = supervisor(folder.path(), starter);
+        let supervisor = supervisor(folder.path(), command, log_level);
         Self { folder, supervisor }
     }
 
@@ -66,7 +79,7 @@ impl House {
     /// # Panics
     /// Where it cannot be started at all.
     pub fn start_again(&mut self) {
-        self.supervisor = supervisor(self.folder.path(), &[]);
+        self.supervisor = supervisor(self.folder.path(), command(&[]), "debug");
     }
 
     /// Kills the supervisor and its children, without a warning: what was in their memory is gone, as when the host fails.
@@ -113,10 +126,16 @@ impl House {
         self.folder.path().join("socket")
     }
 
+    /// The file that its processes log to.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
     /// Everything that its processes have logged so far.
     #[must_use]
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.folder.path().join("log")).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
     }
 
     /// A client, as soon as there is a manager.
@@ -150,17 +169,22 @@ impl House {
     }
 }
 
-fn supervisor(folder: &Path, starter: &[&str]) -> Child {
+fn command(starter: &[&str]) -> Command {
+    let mut words = starter.iter().map(OsString::from).chain([program("heirloom-under-test").into()]);
+    let mut command = Command::new(words.next().expect("there is at least the program"));
+    command.args(words);
+    command
+}
+
+fn supervisor(folder: &Path, mut command: Command, log_level: &str) -> Child {
     let log = File::options().create(true).append(true).open(folder.join("log"));
     let log = log.expect("the folder can be written to");
-    let mut words = starter.iter().map(OsString::from).chain([program("heirloom-under-test").into()]);
-    Command::new(words.next().expect("there is at least the program"))
-        .args(words)
+    command
         .arg("run")
         .arg(folder.join("heirloom.toml"))
         .arg("--socket")
         .arg(folder.join("socket"))
-        .env("HEIRLOOM_LOG", "debug")
+        .env("HEIRLOOM_LOG", log_level)
         .env_remove("HEIRLOOM_SOCKET")
         .process_group(0)
         .stdin(Stdio::null())

@@ -8,6 +8,7 @@
 //! - [`victims`]: owners and readers of such a house, to be killed whenever a test likes.
 //! - [`role`]: what the programs that tests start have in common.
 //! - [`ledger`]: a table whose whole content one number tells.
+//! - [`soak`]: kills by the thousand, with everything that a table can do.
 //! - [`garbage`]: bytes that nobody wrote, for everything that reads.
 //! - [`needs`]: what a test needs that not every machine has: root, namespaces, cgroups.
 //! - [`eventually`]: waiting for something to happen, instead of sleeping for some time.
@@ -23,6 +24,7 @@
 //! | `cargo test -p heirloom-tests --test crash_loops --test supervisor_death` | a broken configuration, a manager that hangs, a worker in a crash loop, the supervisor's own death | |
 //! | `cargo test -p heirloom-tests --test under_systemd` | the units of `manager/systemd` under systemd itself | |
 //! | `cargo test --release -p heirloom-tests --test manager_restart -- --nocapture` | how long a killed manager is away | `HEIRLOOM_TABLE_MIB=1024` |
+//! | `cargo run --release -p heirloom-tests --bin soak -- --kills 800` | both of these at once, with every kind of table, everything that a table can do, and readers that compare all of it | `--kills 10000` |
 //! | `cargo test --release -p heirloom-tests --test live_handoff -- --nocapture` | a handoff under full load fails no read and loses no commit; how long writes pause, stage by stage | `HEIRLOOM_HANDOFFS=1000` |
 //! | `.ci/fuzz` | garbage of any kind ends in an answer or an error | `.ci/fuzz 3600` |
 //! | `.ci/asan`, `.ci/valgrind` | no byte outside is touched | `.ci/asan --everything` |
@@ -41,6 +43,7 @@ pub mod ledger;
 mod patience;
 mod relay;
 pub mod role;
+pub mod soak;
 pub mod victims;
 
 pub use actor::Actor;

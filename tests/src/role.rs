@@ -1,5 +1,6 @@
 //! What the programs that tests start have in common.
 
+use crossbeam_channel::{Receiver, Sender};
 use heirloom_worker::{TableHeir, Transfer, Worker};
 use std::error::Error;
 use std::io::{self, Write};
@@ -22,14 +23,29 @@ pub fn transfers(
     worker: &Worker,
     table: &str,
 ) -> Result<impl Iterator<Item = Transfer> + use<>, Box<dyn Error>> {
-    struct Sender(crossbeam_channel::Sender<Transfer>);
-    impl TableHeir for Sender {
+    let inbox = transfers_of(worker, [table])?.pop().expect("there is one for each table");
+    worker.ready()?;
+    Ok(inbox.into_iter())
+}
+
+/// Makes the worker an heir of the tables: what it is handed comes in the inbox of each, once it is ready.
+///
+/// # Errors
+/// Where the manager does not agree.
+pub fn transfers_of<'t>(
+    worker: &Worker,
+    tables: impl IntoIterator<Item = &'t str>,
+) -> Result<Vec<Receiver<Transfer>>, Box<dyn Error>> {
+    struct Inbox(Sender<Transfer>);
+    impl TableHeir for Inbox {
         fn transferred(&mut self, transfer: Transfer) {
             let _ = self.0.send(transfer);
         }
     }
-    let (sender, inbox) = crossbeam_channel::unbounded();
-    worker.heir(table, Sender(sender))?;
-    worker.ready()?;
-    Ok(inbox.into_iter())
+    let inbox = |table| {
+        let (sender, inbox) = crossbeam_channel::unbounded();
+        worker.heir(table, Inbox(sender))?;
+        Ok(inbox)
+    };
+    tables.into_iter().map(inbox).collect()
 }
