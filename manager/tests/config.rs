@@ -229,6 +229,7 @@ fn sizes_and_durations_need_units_and_sense() {
     one_mistake(&size("\"1TiB\""), (4, 13), "at most 64GiB", None);
     one_mistake("[supervisor]\nperiod = 5\n", (2, 10), "a duration in quotes", Some("\"5s\""));
     one_mistake("[supervisor]\nperiod = \"0s\"\n", (2, 10), "at least 1us", None);
+    one_mistake(&table_with("lease = \"10ms\""), (5, 9), "at least 100ms", None);
     let back_off = worker_with("back_off = { first = \"5s\", most = \"1s\" }");
     one_mistake(&back_off, (4, 35), "at least 5s", None);
 }

@@ -437,6 +437,8 @@ pub struct TableStatus {
     pub detail: Option<String>,
     /// Who has it.
     pub owner: Option<OwnerStatus>,
+    /// How long its owner may show no sign of life, in milliseconds, where the table has a lease.
+    pub lease_ms: Option<u64>,
     /// Number of transfers since the manager started.
     pub handoffs: u64,
     /// How often it was taken back, and recovery run, since the manager started.
@@ -516,6 +518,9 @@ pub struct WorkerStatus {
     pub heirs: Vec<String>,
     /// The tables it owns.
     pub owns: Vec<String>,
+    /// Why the manager cannot kill it, where that is so: then neither the grace nor a lease can be enforced, and a table
+    /// that it keeps against the contract is stuck.
+    pub unkillable: Option<String>,
 }
 
 /// One child of the supervisor in [`Status`].

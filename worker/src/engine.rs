@@ -299,6 +299,10 @@ impl WriteHandle {
         on_either!(self, table => table.bequeath(bequest))
     }
 
+    pub(crate) fn renew(&self) -> Result<(), WriteError> {
+        on_either!(self, table => table.renew())
+    }
+
     /// Whether this is a forked child's copy, which has no words (rule H2).
     #[inline]
     pub(crate) fn is_inert(&self) -> bool {
@@ -322,6 +326,10 @@ pub(crate) enum TransactionHandle<'w> {
 }
 
 impl TransactionHandle<'_> {
+    pub(crate) fn renew(&self) -> Result<(), WriteError> {
+        on_either!(self, transaction => transaction.renew())
+    }
+
     #[inline]
     pub(crate) fn read_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Attributes>, ReadError> {
         on_either!(self, transaction => transaction.read_into(key, value))

@@ -99,6 +99,15 @@ impl<K: Key + ?Sized + 'static, V: Value + ?Sized + 'static> Owned<K, V> {
         }
     }
 
+    /// Shows that this service lives, as [`Writer::renew`], where its table has a `lease`. Where requests may stay away for
+    /// that long, a timer of the server's own loop is the place for it: one that stops where the service hangs.
+    ///
+    /// # Errors
+    /// [`OwnedError::NotOwner`] on a standby, which needs no lease.
+    pub fn renew(&self) -> Result<(), OwnedError> {
+        self.write(|writer| writer.renew())
+    }
+
     /// The value of a key, as [`Reader::get`]; also on a standby, and without the lock of writes.
     ///
     /// # Errors

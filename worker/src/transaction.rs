@@ -55,6 +55,15 @@ impl<'w, K: Key + ?Sized, V: Value + ?Sized> Transaction<'w, K, V> {
         Self { engine, buffers, ownership, schema, inert, waits, types: PhantomData }
     }
 
+    /// Shows that the owner lives, as [`Writer::renew`](crate::Writer::renew): for a transaction that takes as long as the
+    /// table's lease.
+    ///
+    /// # Errors
+    /// [`WriteError::Fenced`] where the ownership is over.
+    pub fn renew(&self) -> Result<(), WriteError> {
+        self.engine.renew().map_err(|error| self.ownership.refused(error))
+    }
+
     /// The value of a key, with this transaction's own writes.
     ///
     /// # Errors

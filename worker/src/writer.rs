@@ -274,6 +274,37 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
         self.ownership.disk()
     }
 
+    /// Shows that this owner lives, where its table has a `lease` and there is nothing to commit: an owner that neither
+    /// commits nor renews for as long as its lease is killed, and replaced. For the loop that does the work, not for a
+    /// thread beside it, which would go on where the work hangs. One store to memory.
+    ///
+    /// A commit shows life when it is made, not while it waits for the disk (in the mode `commit`): a lease has to be longer
+    /// than the disk may take.
+    ///
+    /// ```
+    /// # use heirloom_worker::testing::{self, Table};
+    /// # use std::{sync::mpsc, time::Duration};
+    /// # let (sender, sales) = mpsc::channel::<String>();
+    /// # sender.send("Zonda".into())?;
+    /// # drop(sender);
+    /// let (mut sold, reader) = testing::table::<String, u64>(Table::set("sold"));
+    /// loop {
+    ///     match sales.recv_timeout(Duration::from_secs(1)) {
+    ///         Ok(car) => drop(sold.update(&car, |sold| Some(sold.unwrap_or(0) + 1))?),
+    ///         Err(mpsc::RecvTimeoutError::Timeout) => sold.renew()?, // nothing to do is no reason to be killed
+    ///         Err(mpsc::RecvTimeoutError::Disconnected) => break,
+    ///     }
+    /// }
+    /// # assert_eq!(reader.get("Zonda")?, Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`WriteError::Fenced`] where the ownership is over.
+    pub fn renew(&self) -> Result<(), WriteError> {
+        self.engine.renew().map_err(|error| self.ownership.refused(error))
+    }
+
     /// Whether the manager wants the table back, or has taken it: then stop and release. One relaxed load.
     #[inline]
     pub fn is_recalled(&self) -> bool {

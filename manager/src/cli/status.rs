@@ -33,6 +33,11 @@ fn page(status: &Status) -> String {
     }
     let rows = status.workers.iter().map(worker_row).collect();
     section(&mut page, ["worker", "pid", "ready", "owns", "heir of"], rows);
+    for worker in &status.workers {
+        if let Some(why) = &worker.unkillable {
+            let _ = writeln!(page, "  {}: cannot be killed if it has to be: {why}", worker.name);
+        }
+    }
     let rows = status.children.iter().map(child_row).collect();
     section(&mut page, ["child", "pid", "state", "restarts", "last exit"], rows);
     page.truncate(page.trim_end().len());
@@ -223,7 +228,10 @@ mod tests {
             ..Default::default()
         };
         let child = ChildStatus { name: "sale_tracker".into(), instance: 2, ..Default::default() };
-        let page = page(&Status { tables: vec![sales], children: vec![child], ..Default::default() });
+        let unkillable = Some("another user".to_owned());
+        let worker = WorkerStatus { name: "tracker".into(), unkillable, ..Default::default() };
+        let (tables, children) = (vec![sales], vec![child]);
+        let page = page(&Status { tables, children, workers: vec![worker], ..Default::default() });
         for part in [
             "sale_tracker (8)",
             "1.2 MiB of 64 MiB",
@@ -234,10 +242,12 @@ mod tests {
             "2 snapshots, the oldest for 3 s, 5 entries (2 KiB) held",
             "1 followers",
             "durability interval, on disk is version 7, as it was 2 s ago; NOT WRITTEN: no room",
+            "tracker: cannot be killed if it has to be: another user",
         ] {
             assert!(page.contains(part), "{part} is missing in:\n{page}");
         }
-        assert!(!page.contains("WORKER"), "no heading without rows:\n{page}");
+        let empty = self::page(&Status::default());
+        assert!(!empty.contains("WORKER"), "no heading without rows:\n{empty}");
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct TableConfig {
     pub hydrate: Option<Hydrate>,
     /// What survives the host.
     pub durability: Durability,
+    /// How long an owner may neither commit nor renew before it is killed and replaced; `None` where it may for ever.
+    pub lease: Option<Duration>,
     /// Who maps it.
     pub access: Access,
     /// How long a reader may hold a snapshot: then it is taken back, and what it held may be reused.

@@ -8,7 +8,7 @@ use super::seats::{Seat, Seats, Turn};
 use heirloom_protocol::codec;
 use heirloom_protocol::message::{Event, Refusal, Request};
 use heirloom_protocol::ownership::WorkerId;
-use heirloom_protocol::sys::{Connection, Credentials, Listener, Process, Received, SocketError};
+use heirloom_protocol::sys::{Connection, Credentials, Identity, Listener, Process, Received, SocketError};
 use heirloom_worker::embedding::{Guest, Memory};
 use std::collections::VecDeque;
 use std::io;
@@ -56,6 +56,13 @@ impl Client {
         connection.refuse_descriptors();
         let peer = connection.peer()?;
         let person = Person::new(peer.credentials, &peer.process);
+        if peer.credentials.pid == 0
+            && let Err(error) = connection.name_senders()
+        {
+            chatter::say(Kind::Connections, person.by(), || {
+                tracing::warn!(%error, "a client in another PID namespace can read, and cannot be a worker");
+            });
+        }
         Ok(Self {
             way: Way::Socket(Arc::new(Outbox::new(connection, seat, person.by())?)),
             credentials: peer.credentials,
@@ -104,8 +111,28 @@ impl Client {
     }
 
     /// Whether the packet was sent by the process at the other end itself, not by a child that it forked (rule H12).
-    pub(super) fn is_sender(&self, sender: Option<Credentials>) -> bool {
-        self.credentials.pid != 0 && sender.is_some_and(|sender| sender.pid == self.credentials.pid)
+    pub(super) fn is_sender(&self, sender: Sender) -> bool {
+        sender.is(self.credentials.pid, self.process.identity())
+    }
+}
+
+/// Who sent a packet, by the kernel's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sender {
+    /// Its number; 0 where it has none here.
+    pub(super) pid: u32,
+    /// Which process it is, where it is asked for since it has no number.
+    pub(super) process: Option<Identity>,
+}
+
+impl Sender {
+    /// Whether it is the process with that number, or where it has none, that process.
+    fn is(self, pid: u32, process: Identity) -> bool {
+        match pid {
+            // Its children have no number either.
+            0 => self.process == Some(process),
+            pid => self.pid == pid,
+        }
     }
 }
 
@@ -259,13 +286,14 @@ impl Outbox {
             match self.connection.get_ref().recv(buffer) {
                 Err(SocketError::WouldBlock) => ready.clear_ready(),
                 answer => {
-                    let Some(Received { descriptors, sender }) = answer? else { return Ok(None) };
+                    let Some(Received { descriptors, sender, process }) = answer? else { return Ok(None) };
                     if !descriptors.is_empty() {
                         // Closing one can take as long as whoever sent it likes (rule H19). The kernel refuses them before
                         // that where it can.
                         tokio::task::spawn_blocking(move || drop(descriptors));
                         return Err(SocketError::Failed(io::Error::other("a client sends no descriptors")));
                     }
+                    let sender = Sender { pid: sender.map_or(0, |sender| sender.pid), process };
                     return Ok(Some(Heard { sender, turn }));
                 }
             }
@@ -275,7 +303,7 @@ impl Outbox {
 
 /// What comes with a packet.
 struct Heard {
-    sender: Option<Credentials>,
+    sender: Sender,
     turn: Turn,
 }
 
@@ -367,5 +395,22 @@ fn take_up(connection: Connection, seats: &Seats) -> Option<Client> {
             let _ = connection.send_message(&refused, None);
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_no_number_here_is_known_by_its_process_alone() {
+        let ours = Process::current().unwrap().identity();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let childs = Process::open(child.id()).unwrap().identity();
+        child.wait().unwrap();
+        let sender = |pid, process| Sender { pid, process };
+        assert!(sender(0, Some(ours)).is(0, ours));
+        assert!(!sender(0, Some(childs)).is(0, ours) && !sender(0, None).is(0, ours));
+        assert!(sender(7, None).is(7, ours) && !sender(8, None).is(7, ours) && !sender(0, None).is(7, ours));
     }
 }

@@ -4,7 +4,7 @@ use super::ManagerError;
 use super::access::WorkerNames;
 use super::chatter;
 use super::claims;
-use super::client::{self, Client, ClientId, Way};
+use super::client::{self, Client, ClientId, Sender, Way};
 use super::filling::{self, OnDisks};
 use super::fullness::LOOK_EVERY;
 use super::kept::Kept;
@@ -19,7 +19,7 @@ use crate::registry::{Candidate, RegistryWriter};
 use heirloom_protocol::message::{ChildStatus, Event, Request};
 use heirloom_protocol::ownership::{Input, State, WorkerId};
 use heirloom_protocol::sys::notify::{NotifyError, Pings};
-use heirloom_protocol::sys::{Credentials, Listener, Process};
+use heirloom_protocol::sys::{Listener, Process};
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(super) enum Notice {
     Said {
         from: ClientId,
         request: Request,
-        sender: Option<Credentials>,
+        sender: Sender,
         turn: Turn,
     },
     Closed {
@@ -277,10 +277,35 @@ impl Control {
                     self.last_checkpoints();
                     return Ok(());
                 }
-                () = wait_until(deadline) => self.time_passes(),
+                () = wait_until(deadline) => {
+                    if self.a_lease_runs_out() {
+                        self.hear_first(&mut inputs).await?;
+                    }
+                    self.time_passes();
+                }
                 Some(notice) = inputs.said.recv() => self.note(notice)?,
             }
         }
+    }
+
+    fn a_lease_runs_out(&self) -> bool {
+        let now = Instant::now();
+        self.tables.iter().any(|table| table.lease.as_ref().is_some_and(|lease| lease.is_running_out(now)))
+    }
+
+    /// Takes note of what has been said until now: an owner that has given its table back, while the manager was stopped
+    /// say, is not killed for its silence (rule H16). Nobody who goes on talking can put that off.
+    async fn hear_first(&mut self, inputs: &mut Inputs) -> Result<(), ManagerError> {
+        // The tasks that receive have a turn before this one has its next.
+        tokio::task::yield_now().await;
+        while let Ok(notice) = inputs.own.try_recv() {
+            self.note(notice)?;
+        }
+        for _ in 0..MAX_SAID {
+            let Ok(notice) = inputs.said.try_recv() else { break };
+            self.note(notice)?;
+        }
+        Ok(())
     }
 
     /// When it next has to be looked at something.
@@ -350,6 +375,9 @@ impl Control {
         for table in 0..self.tables.len() {
             while let Some((timer, epoch)) = self.tables[table].timers.take_elapsed(now) {
                 self.feed(table, Input::Elapsed { timer, epoch });
+            }
+            if let Some(input) = self.tables[table].look_at_owner(now) {
+                self.feed(table, input);
             }
             if self.tables[table].search.next_try().is_some_and(|at| at <= now) {
                 self.ask_again(table);

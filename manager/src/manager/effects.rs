@@ -8,8 +8,9 @@ use super::checkpoint::Checkpoints;
 use super::clock::now_ns;
 use super::control::{Control, Notice, Worker};
 use super::kept::OwnerName;
+use super::lease::Lease;
 use super::story::Story;
-use heirloom_protocol::message::{Event, TransferReason};
+use heirloom_protocol::message::{Event, LOADER, TransferReason};
 use heirloom_protocol::ownership::{Effect, Input, Offer, State, Timer, WorkerId};
 use heirloom_protocol::sys::{KillError, Proof, ProofError};
 use heirloom_protocol::table::{self, Recovery};
@@ -32,7 +33,9 @@ impl Control {
             let (next, effects) = self.tables[table].ownership.clone().step(input);
             self.tables[table].ownership = next;
             if had_owner && self.tables[table].ownership.owner().is_none() {
-                self.tables[table].story = Story::begin(noticed_ns);
+                let of = &mut self.tables[table];
+                of.story = Story::begin(noticed_ns);
+                of.lease.iter_mut().for_each(Lease::end);
             }
             for effect in effects {
                 inputs.extend(self.carry_out(table, effect));
@@ -107,9 +110,10 @@ impl Control {
                 None
             }
             Effect::Kill { worker, why } => self.kill(table, worker, why),
+            // An operator's command is for whoever typed it to end.
+            Effect::Arm { timer: Timer::Lease, .. } if self.is_loader(table) => None,
             Effect::Arm { timer, epoch } => {
-                let after = self.tables[table].duration(timer, &self.times);
-                self.tables[table].timers.arm(timer, after, epoch);
+                self.tables[table].arm(timer, epoch, &self.times);
                 None
             }
         }
@@ -267,14 +271,23 @@ impl Control {
             });
         }
         let Worker { process, leads_group, .. } = self.workers.get(&worker)?;
-        tracing::warn!(table = id, worker = worker.pid, why, "a worker is killed");
         let killed = match leads_group {
             true => process.kill_group(Signal::KILL),
             false => process.kill(Signal::KILL),
         };
         match killed {
-            Ok(()) | Err(KillError::Gone | KillError::NoGroup { .. }) => None,
+            Ok(()) => {
+                tracing::warn!(table = id, worker = worker.pid, why, "a worker is killed");
+                None
+            }
+            Err(KillError::Gone | KillError::NoGroup { .. }) => None,
             Err(error) => Some(Input::NotKilled { why: error.to_string() }),
         }
+    }
+
+    /// Whether a command such as `heirloom load` has the table.
+    fn is_loader(&self, table: usize) -> bool {
+        let owner = self.tables[table].ownership.owner().and_then(|owner| self.workers.get(&owner));
+        owner.is_some_and(|owner| &*owner.name == LOADER)
     }
 }

@@ -28,6 +28,7 @@ mod filling;
 mod flushes;
 mod fullness;
 mod kept;
+mod lease;
 mod notify;
 mod pinning;
 mod readiness;

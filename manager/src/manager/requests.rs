@@ -4,13 +4,13 @@ use super::access::NotRegistered;
 use super::chatter::{self, Kind, shown};
 use super::checkpoint::Waiting;
 use super::claims::NotPinned;
-use super::client::{ClientId, MAX_UNREAD_DESCRIPTORS};
+use super::client::{ClientId, MAX_UNREAD_DESCRIPTORS, Sender};
 use super::control::{Control, WaitingOpen, Worker};
 use super::recalls::Wish;
 use super::status;
 use heirloom_protocol::message::{Event, LOADER, MAX_NAME_BYTES, PROTOCOL_VERSION, Refusal, Request};
 use heirloom_protocol::ownership::{Input, Link, State, WorkerId};
-use heirloom_protocol::sys::{Credentials, Process, limits};
+use heirloom_protocol::sys::{Process, limits};
 use heirloom_protocol::table::{self, Pin, PinError};
 use heirloom_worker::embedding::Memory;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ impl No {
 
 impl Control {
     /// One message of a client.
-    pub(super) fn said(&mut self, from: ClientId, request: Request, sender: Option<Credentials>) {
+    pub(super) fn said(&mut self, from: ClientId, request: Request, sender: Sender) {
         let Some(client) = self.clients.get(&from) else { return };
         let by = client.person.by();
         if let Err(no) = self.answer(client.is_sender(sender), from, request, sender) {
@@ -63,7 +63,7 @@ impl Control {
         by_itself: bool,
         from: ClientId,
         request: Request,
-        sender: Option<Credentials>,
+        sender: Sender,
     ) -> Result<(), No> {
         let client = self.clients.get_mut(&from).expect("the caller has just found it");
         match request {
@@ -151,7 +151,7 @@ impl Control {
             Request::Children { children } => {
                 let parent =
                     rustix::process::getppid().map_or(0, |parent| parent.as_raw_nonzero().get() as u32);
-                if parent == 0 || sender.is_none_or(|sender| sender.pid != parent) {
+                if parent == 0 || sender.pid != parent {
                     return Err(No::because(
                         Refusal::NotPermitted,
                         "only the supervisor says how its children are",
@@ -164,7 +164,8 @@ impl Control {
             // From here on, what speaks for ownership (rule H12).
             _ if !by_itself => Err(No::because(
                 Refusal::NotPermitted,
-                "a worker speaks for itself: not a child that it forked, nor a process that the manager cannot see",
+                "a worker speaks for itself: not a child that it forked, nor a process in another PID namespace where the \
+                 kernel does not say which (before Linux 6.9)",
             )),
             Request::Register { name, client } => self.register(from, &name, client),
             Request::Holds { table, epoch } => {
@@ -210,7 +211,12 @@ impl Control {
         })?;
         let (credentials, process) = (client.credentials, Arc::clone(&client.process));
         if let Err(error) = process.may_kill() {
-            tracing::warn!(worker = credentials.pid, name, %error, "a worker could not be killed if it had to be");
+            tracing::warn!(
+                worker = credentials.pid,
+                name,
+                %error,
+                "a worker cannot be killed: a table that it keeps against the contract, or beyond its lease, will be stuck"
+            );
         }
         self.end_connection_before(&process, number);
         let id = match self.worker_before(&process, number) {

@@ -5,6 +5,7 @@ use super::access::Allowed;
 use super::checkpoint::{self, Checkpoints};
 use super::claims::Claims;
 use super::fullness::Fullness;
+use super::lease::Lease;
 use super::search::Search;
 use super::seats::Limits;
 use super::story::Story;
@@ -142,6 +143,7 @@ fn take(
         region,
         reader,
         timers: Timers::default(),
+        lease: config.lease.map(Lease::new),
         search: Search::new(find_me),
         holders: Holders::default(),
         write_handle: None,

@@ -2,8 +2,10 @@
 
 use super::control::Control;
 use super::table::Table;
+use crate::registry::Worker;
 use heirloom_protocol::message::{OwnerStatus, Status, TableStatus, WorkerStatus};
 use heirloom_protocol::ownership::State;
+use heirloom_protocol::sys::KillError;
 
 pub(super) fn of(control: &Control) -> Status {
     Status {
@@ -36,6 +38,7 @@ fn of_table(control: &Control, table: &Table) -> TableStatus {
         state: if control.open { table.ownership.word() } else { "hydrating" }.to_owned(),
         detail: table.ownership.detail(),
         owner,
+        lease_ms: table.lease.as_ref().map(|lease| lease.length().as_millis() as u64),
         handoffs: table.counts.handoffs,
         recoveries: table.counts.recoveries,
         recovered_mid_commit: table.counts.recovered_mid_commit,
@@ -58,6 +61,14 @@ fn of_table(control: &Control, table: &Table) -> TableStatus {
     status
 }
 
+/// Asked anew each time: it may change.
+fn unkillable(worker: &Worker) -> Option<String> {
+    match worker.process.may_kill() {
+        Ok(()) | Err(KillError::Gone) => None,
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 fn of_workers(control: &Control) -> Vec<WorkerStatus> {
     let owned_by = |id| {
         let owns = |table: &&Table| matches!(table.ownership.state(), State::Owned { by, .. } if *by == id);
@@ -70,6 +81,7 @@ fn of_workers(control: &Control) -> Vec<WorkerStatus> {
         ready: worker.ready.is_some(),
         heirs: worker.heirs.keys().map(ToString::to_string).collect(),
         owns: owned_by(worker.id),
+        unkillable: unkillable(worker),
     });
     workers.collect()
 }

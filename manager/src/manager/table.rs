@@ -6,15 +6,16 @@ use super::claims::Claims;
 use super::filling::OnDisk;
 use super::fullness::Fullness;
 use super::kept::OwnerName;
+use super::lease::Lease;
 use super::recalls::Wish;
 use super::search::Search;
 use super::story::Story;
 use crate::config::ManagerConfig;
 use heirloom_protocol::message::{HandoffStatus, MAX_OFFERED_BEQUEST_BYTES, OfferedBequest};
-use heirloom_protocol::ownership::{Ownership, Timer};
+use heirloom_protocol::ownership::{Input, Ownership, Timer};
 use heirloom_protocol::region::MappedRegion;
 use heirloom_protocol::sys::Segment;
-use heirloom_protocol::table::{Kind, TableReader};
+use heirloom_protocol::table::{self, Kind, TableReader};
 use heirloom_worker::embedding::Memory;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub(super) struct Table {
     pub(super) reader: TableReader<Arc<MappedRegion>>,
     pub(super) ownership: Ownership,
     pub(super) timers: Timers,
+    /// Where its owner has to show signs of life.
+    pub(super) lease: Option<Lease>,
     pub(super) search: Search,
     pub(super) holders: Holders,
     /// What the next owner is given, between the proof and the grant.
@@ -143,15 +146,35 @@ impl Table {
                 pursued.map_or(times.recall_timeout, |until| until.saturating_duration_since(Instant::now()))
             }
             Timer::Connection | Timer::Reclaim => times.grace,
+            Timer::Lease => self.lease.as_ref().map_or(Duration::MAX, Lease::length),
             // 1, 2, 4 .. 64 ms: what delays the end of a mapping by some milliseconds costs no more than that again.
             Timer::ProveAgain => Duration::from_millis(1 << self.holders.refusals.saturating_sub(1).min(6)),
         }
     }
 
+    /// Begins such a timer anew.
+    pub(super) fn arm(&mut self, timer: Timer, epoch: u64, times: &ManagerConfig) {
+        match (timer, &mut self.lease) {
+            (Timer::Lease, Some(lease)) => lease.begin(epoch, table::life(&self.region), Instant::now()),
+            (Timer::Lease, None) => {}
+            _ => self.timers.arm(timer, self.duration(timer, times), epoch),
+        }
+    }
+
+    /// Looks whether its owner shows signs of life, where that is due; what its ownership is to be told.
+    pub(super) fn look_at_owner(&mut self, now: Instant) -> Option<Input> {
+        self.lease.as_mut()?.tick(table::life(&self.region), now)
+    }
+
     /// When it next wants to be looked at.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let due =
-            [self.timers.next(), self.search.next_try(), self.claims.next_expiry(), self.next_wish_over()];
+        let due = [
+            self.timers.next(),
+            self.lease.as_ref().and_then(Lease::next_tick),
+            self.search.next_try(),
+            self.claims.next_expiry(),
+            self.next_wish_over(),
+        ];
         due.into_iter().flatten().min()
     }
 }

@@ -81,10 +81,10 @@ impl Candidates {
         self.iter().find(|candidate| candidate.name() == name).cloned()
     }
 
-    /// The one with that process id.
+    /// The one with that process id. 0 is nobody's: all those in PID namespaces that cannot be seen have it.
     #[must_use]
     pub fn with_pid(&self, pid: u32) -> Option<Candidate> {
-        self.iter().find(|candidate| candidate.pid() == pid).cloned()
+        self.iter().find(|candidate| pid != 0 && candidate.pid() == pid).cloned()
     }
 
     /// Whether somebody is there who has not been passed over since there were that many

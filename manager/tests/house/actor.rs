@@ -3,7 +3,7 @@
 //! Each test file that uses it has a test `actor` that calls [`act`]; without a director it does nothing.
 
 use super::{Client, PATIENCE};
-use heirloom_protocol::message::{Event, OfferedBequest, Request};
+use heirloom_protocol::message::{Event, LOADER, OfferedBequest, Request};
 use heirloom_protocol::region::MappedRegion;
 use heirloom_protocol::sys::{Connection, Process};
 use heirloom_protocol::table::{TableReader, TableWriter};
@@ -88,6 +88,11 @@ impl Actor {
         self.child.wait().unwrap();
     }
 
+    /// A signal to it and its group.
+    pub fn signal(&self, signal: Signal) {
+        rustix::process::kill_process_group(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+    }
+
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -165,6 +170,7 @@ impl Role {
                 client.say(&Request::Ready);
                 self.client = Some(client);
             }
+            ["register_loader"] => return self.play(&["register", LOADER, "sales"]),
             ["connect"] => self.client = Some(Client::greeted(Path::new(&std::env::var_os(SOCKET).unwrap()))),
             ["pin", table] => {
                 self.client().say(&Request::Pin { request: 1, table: (*table).to_owned() });
@@ -229,6 +235,22 @@ impl Role {
                 let writer = self.writer.as_mut().unwrap();
                 writer.insert(key.as_bytes(), value.as_bytes()).unwrap();
             }
+            // So many commits or renewals, 20 ms apart.
+            ["shows_life", how, times] => {
+                let writer = self.writer.as_mut().unwrap();
+                for _ in 0..times.parse().unwrap() {
+                    match *how {
+                        "commits" => drop(writer.insert(b"a", b"a").unwrap()),
+                        _ => writer.renew().unwrap(),
+                    }
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                }
+            }
+            ["talks_for_ever"] => loop {
+                self.client().say(&Request::Sync { request: 1 });
+                self.client().hear();
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            },
             ["bequeath", bequest] => self.writer.as_mut().unwrap().bequeath(bequest.as_bytes()).unwrap(),
             ["bequeath_bytes", bytes] => {
                 let bequest = vec![1; bytes.parse().unwrap()];

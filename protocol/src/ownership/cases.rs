@@ -41,9 +41,11 @@ impl Run {
     }
 
     fn grants(self, worker: WorkerId, of: u64) -> Self {
-        let grant =
-            matches!(self.effects[..], [Effect::Grant { to, epoch, .. }] if (to, epoch) == (worker, of));
-        assert!(grant, "{:?}", self.effects);
+        let [Effect::Grant { to, epoch, .. }, Effect::Arm { timer: Timer::Lease, .. }] = self.effects[..]
+        else {
+            panic!("no grant, or no lease: {:?}", self.effects)
+        };
+        assert_eq!((to, epoch), (worker, of));
         self
     }
 
@@ -225,17 +227,92 @@ fn a_closed_connection_kills_after_the_grace_and_moves_nothing() {
         .granted(B, 2);
 }
 
+const LEASE_OVER: Input = Input::Elapsed { timer: Timer::Lease, epoch: 1 };
+const GRACE_OVER: Input = Input::Elapsed { timer: Timer::Connection, epoch: 1 };
+const LEASE: Effect = Effect::Arm { timer: Timer::Lease, epoch: 1 };
+
+fn not_killed() -> Input {
+    Input::NotKilled { why: "not permitted".to_owned() }
+}
+
 #[test]
-fn a_kill_that_is_not_permitted_is_told_and_the_table_waits() {
-    Run::new()
-        .granted(A, 1)
-        .then(Input::Disconnected { worker: A })
-        .then(Input::Elapsed { timer: Timer::Connection, epoch: 1 })
-        .then(Input::NotKilled { why: "not permitted".to_owned() })
+fn a_lease_that_is_over_kills_and_moves_nothing_before_the_death() {
+    let run = Run::new().granted(A, 1).then(LEASE_OVER);
+    assert!(matches!(run.effects[..], [Effect::Arm { .. }, Effect::Kill { worker: A, .. }]));
+    run.is("owned")
+        .then(LEASE_OVER)
+        .wants(&[])
+        // The kernel's answer to another question, or a sign that is older than the kill.
+        .then(Input::Unwritable)
+        .wants(&[])
+        .then(Input::ShowsLife { epoch: 1 })
+        .wants(&[])
+        .then(GRACE_OVER)
+        .wants(&[])
         .is("stuck")
+        .then(died(A))
+        .wants(&[Effect::Arm { timer: Timer::Reclaim, epoch: 1 }, Effect::Prove])
         .then(Input::Unwritable)
         .then(Input::Recovered)
-        .is("stuck");
+        .granted(B, 2);
+    // Of an ownership that is over.
+    let other = Input::Elapsed { timer: Timer::Lease, epoch: 0 };
+    Run::new().granted(A, 1).then(other).wants(&[]).is("owned");
+}
+
+#[test]
+fn who_cannot_be_killed_for_its_silence_is_stuck_until_it_shows_life() {
+    let stuck = || Run::new().granted(A, 1).then(LEASE_OVER).then(not_killed()).is("stuck");
+    let detail = stuck().table.detail().unwrap();
+    assert!(detail.contains("no sign of life") && detail.contains("not permitted"), "{detail}");
+    // It is its own again, with a lease that begins anew, and nothing is left of the kill.
+    stuck().then(Input::ShowsLife { epoch: 1 }).wants(&[LEASE]).is("owned").then(GRACE_OVER).wants(&[]);
+    stuck().then(Input::ShowsLife { epoch: 0 }).wants(&[]).is("stuck");
+    stuck().then(Input::Holds { worker: A, epoch: 1 }).wants(&[]).is("stuck");
+    // Its connection is gone as well: only its word that it is back makes that good.
+    stuck()
+        .then(Input::Disconnected { worker: A })
+        .then(Input::ShowsLife { epoch: 1 })
+        .wants(&[])
+        .is("stuck")
+        .then(Input::Holds { worker: A, epoch: 1 })
+        .wants(&[LEASE])
+        .is("owned");
+}
+
+#[test]
+fn who_cannot_be_killed_is_tried_again_after_each_grace() {
+    let mut run = Run::new().granted(A, 1).then(Input::Disconnected { worker: A });
+    for _ in 0..3 {
+        run = run.then(GRACE_OVER);
+        assert!(matches!(run.effects[..], [Effect::Arm { .. }, Effect::Kill { worker: A, .. }]));
+        run = run.then(not_killed()).is("stuck").then(Input::Unwritable).then(Input::Recovered).is("stuck");
+    }
+    // At last it can be.
+    run.then(GRACE_OVER)
+        .is("owned")
+        .then(died(A))
+        .then(Input::Unwritable)
+        .then(Input::Recovered)
+        .granted(B, 2);
+}
+
+#[test]
+fn who_cannot_be_killed_by_a_forced_recall_keeps_the_table_when_that_is_withdrawn() {
+    let unwilling = || {
+        let recalled = Run::new().granted(A, 1).then(recall_for(B, true));
+        recalled.then(Input::Elapsed { timer: Timer::Recall, epoch: 1 }).then(not_killed()).is("stuck")
+    };
+    unwilling().then(died(B)).is("owned");
+    unwilling().then(Input::ShowsLife { epoch: 1 }).is("stuck");
+    let released = Input::Released { worker: A, epoch: 1, panicked: false };
+    unwilling().then(released).then(Input::Unwritable).then(Input::Recovered).is("offered");
+}
+
+#[test]
+fn who_was_killed_is_not_killed_twice() {
+    let recalled = Run::new().granted(A, 1).then(recall_for(B, true)).then(LEASE_OVER);
+    recalled.then(Input::Elapsed { timer: Timer::Recall, epoch: 1 }).wants(&[]).is("owned");
 }
 
 #[test]
@@ -429,7 +506,10 @@ fn an_owner_that_comes_back_is_asked_again_for_what_it_was_asked_for() {
 fn the_next_manager_leaves_a_living_owner_its_table() {
     let (table, effects) = Ownership::adopted(7, Some(A), TransferReason::ManagerDied);
     Run { table, effects }
-        .wants(&[Effect::Arm { timer: Timer::Connection, epoch: 7 }])
+        .wants(&[
+            Effect::Arm { timer: Timer::Connection, epoch: 7 },
+            Effect::Arm { timer: Timer::Lease, epoch: 7 },
+        ])
         .is("owned")
         .then(Input::Holds { worker: A, epoch: 7 })
         .wants(&[])

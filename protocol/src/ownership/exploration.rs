@@ -12,6 +12,9 @@ use std::collections::HashSet;
 const WORKERS: [WorkerId; 2] =
     [WorkerId { registration: 1, pid: 101 }, WorkerId { registration: 2, pid: 102 }];
 
+const TIMERS: [Timer; 6] =
+    [Timer::Offer, Timer::Recall, Timer::Connection, Timer::Lease, Timer::Reclaim, Timer::ProveAgain];
+
 /// What is true, whatever the machine believes.
 #[derive(Debug, Clone, Default)]
 struct World {
@@ -132,8 +135,12 @@ impl World {
                             let elapsed =
                                 |timer| matches!(*input, Input::Elapsed { timer: of, .. } if of == timer);
                             let lost = *link == Link::Lost && elapsed(Timer::Connection);
+                            let silent =
+                                matches!(link, Link::Connected | Link::Lost) && elapsed(Timer::Lease);
+                            let again = matches!(link, Link::Unkillable { .. }) && elapsed(Timer::Connection);
                             let forced = recall.is_some_and(|recall| recall.force) && elapsed(Timer::Recall);
-                            by == worker && (lost || forced)
+                            let twice = matches!(link, Link::Killed { .. });
+                            by == worker && !twice && (lost || silent || again || forced)
                         }
                         State::Reclaiming { from, .. } => from == Some(worker),
                         State::Unowned { .. } | State::Offered { .. } => false,
@@ -245,7 +252,8 @@ fn happenings(epoch: u64) -> Vec<Happening> {
     }
     for epoch in epochs {
         said(Input::Stored { epoch });
-        for timer in [Timer::Offer, Timer::Recall, Timer::Connection, Timer::Reclaim, Timer::ProveAgain] {
+        said(Input::ShowsLife { epoch });
+        for timer in TIMERS {
             said(Input::Elapsed { timer, epoch });
         }
     }

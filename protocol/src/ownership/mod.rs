@@ -21,6 +21,8 @@
 //! - An offer that comes to nothing costs nothing: the table is with the manager as before.
 //! - The manager's death changes nothing of this: its successor begins with what the header and the descriptor store say
 //!   (rule H13), and a living owner stays the owner.
+//! - A lease that is over kills and moves nothing by itself; nor does a kill, before the death it brings is noticed. An
+//!   owner that cannot be killed keeps the table, stuck, until it dies, can be killed, or keeps the contract again.
 //! - A recall costs an owner its table only by its own word, or by its death: one that is not answered in its time, or
 //!   whose heir is gone, is withdrawn. Forced, it kills, and waits for the kernel's word like any other death.
 //! - Nothing waits for an answer that can fail to come: each wait ends with a timer, a death, or the kernel's word.
@@ -131,9 +133,30 @@ pub enum Link {
     Lost,
     /// It has been killed, and its death has not been noticed.
     Killed {
+        /// For what.
+        wrong: Wrong,
         /// Why it may be alive for long, once that is known.
         stuck: Option<String>,
     },
+    /// It was to be killed and cannot be (rule H15). That is tried again after each grace, unless it keeps the contract
+    /// before.
+    Unkillable {
+        /// For what.
+        wrong: Wrong,
+        /// Why it cannot be killed.
+        why: String,
+    },
+}
+
+/// How an owner has broken the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrong {
+    /// It closed its connection.
+    Absent,
+    /// It showed no sign of life for as long as its lease.
+    Silent,
+    /// It did not give up what was recalled by force.
+    Unwilling,
 }
 
 /// How far the taking back of a table has come.
@@ -234,6 +257,11 @@ pub enum Input {
     },
     /// Came of [`Effect::Store`]: the manager lacks something (descriptors, say); nothing was given away.
     NotStored,
+    /// The owner shows signs of life again, after its lease was over.
+    ShowsLife {
+        /// The epoch it owns.
+        epoch: u64,
+    },
     /// Came of [`Effect::Kill`]: not permitted, or not possible (rule H15).
     NotKilled {
         /// Why.
@@ -355,8 +383,12 @@ pub enum Timer {
     Offer,
     /// A recall stands.
     Recall,
-    /// A living owner without connection, or a killed one without notice of its death, is waited for.
+    /// A living owner without connection, or a killed one without notice of its death, or one that cannot be killed, is
+    /// waited for.
     Connection,
+    /// The owner shows no sign of life. Only where the table has a lease; whoever runs the machine begins it anew at each
+    /// sign, and once it is over says the next sign (rule H16).
+    Lease,
     /// A table that is to be taken back is still writable.
     Reclaim,
     /// The kernel is asked again whether anybody can write: soon, and later each time.
@@ -400,7 +432,9 @@ impl Ownership {
         match &self.state {
             State::Unowned { .. } => "unowned",
             State::Offered { .. } => "offered",
-            State::Owned { link: Link::Killed { stuck: Some(_) }, .. } => "stuck",
+            State::Owned { link: Link::Killed { stuck: Some(_), .. } | Link::Unkillable { .. }, .. } => {
+                "stuck"
+            }
             State::Owned { .. } => "owned",
             State::Reclaiming { reclaim: Reclaim::Proving { overdue: true, .. }, .. }
             | State::Reclaiming { reclaim: Reclaim::Broken { .. }, .. } => "stuck",
@@ -420,10 +454,18 @@ impl Ownership {
             State::Owned { by, link: Link::Lost, .. } => {
                 Some(format!("the owner, process {}, lives but has closed its connection", by.pid))
             }
-            State::Owned { by, link: Link::Killed { stuck }, .. } => Some(match stuck {
+            State::Owned { by, link: Link::Killed { stuck, .. }, .. } => Some(match stuck {
                 Some(why) => format!("the owner, process {}, does not die: {why}", by.pid),
                 None => format!("the owner, process {}, was killed and is not dead yet", by.pid),
             }),
+            State::Owned { by, link: Link::Unkillable { wrong, why }, .. } => {
+                let wrong = match wrong {
+                    Wrong::Absent => "has closed its connection",
+                    Wrong::Silent => "shows no sign of life",
+                    Wrong::Unwilling => "does not give it up",
+                };
+                Some(format!("the owner, process {}, {wrong} and cannot be killed: {why}", by.pid))
+            }
             State::Reclaiming { reclaim: Reclaim::Proving { held_by, .. }, .. } => {
                 held_by.as_ref().map(|who| format!("still writable by {who}"))
             }

@@ -1,6 +1,8 @@
 //! The transitions: one function per state, each a match over every input.
 
-use super::{Effect, Input, Link, Offer, Ownership, Recall, RecallEnd, Reclaim, State, Timer, WorkerId};
+use super::{
+    Effect, Input, Link, Offer, Ownership, Recall, RecallEnd, Reclaim, State, Timer, WorkerId, Wrong,
+};
 use crate::message::TransferReason;
 
 const STALE_OFFER: &str = "no such offer stands";
@@ -56,6 +58,7 @@ fn unowned(why: TransferReason, last_epoch: u64, input: Input) -> Step {
         | Input::Unrecoverable { .. }
         | Input::Stored { .. }
         | Input::NotStored
+        | Input::ShowsLife { .. }
         | Input::NotKilled { .. }
         | Input::Elapsed { .. } => (State::Unowned { why }, answer_stale(&input)),
     }
@@ -89,7 +92,8 @@ fn offered(to: WorkerId, epoch: u64, why: TransferReason, offer: Offer, input: I
         }
         Input::Stored { epoch: of } if (of, offer) == (epoch, Offer::Proven) => {
             let owned = State::Owned { by: to, epoch, link: Link::Connected, recall: None };
-            (owned, vec![Effect::Grant { to, epoch, why }])
+            let lease = Effect::Arm { timer: Timer::Lease, epoch };
+            (owned, vec![Effect::Grant { to, epoch, why }, lease])
         }
         Input::NotStored if offer == Offer::Proven => {
             let not_stored = "the manager could not make the write handle";
@@ -122,6 +126,7 @@ fn offered(to: WorkerId, epoch: u64, why: TransferReason, offer: Offer, input: I
         | Input::Unrecoverable { .. }
         | Input::Stored { .. }
         | Input::NotStored
+        | Input::ShowsLife { .. }
         | Input::NotKilled { .. }
         | Input::Elapsed { .. } => (State::Offered { to, epoch, why, offer }, answer_stale(&input)),
     }
@@ -139,6 +144,10 @@ fn owned(owned: Owned, input: Input) -> Step {
     let Owned { by, epoch, link, recall } = owned;
     let stays = |link, recall, effects| (State::Owned { by, epoch, link, recall }, effects);
     let withdrawn = |link, why, end| {
+        let link = match link {
+            Link::Unkillable { wrong: Wrong::Unwilling, .. } => Link::Connected,
+            link => link,
+        };
         let withdraw = Effect::Withdraw { from: by, epoch, why };
         stays(link, None, vec![withdraw, Effect::RecallOver { end }])
     };
@@ -158,10 +167,15 @@ fn owned(owned: Owned, input: Input) -> Step {
         Input::Died { worker, how } if worker == by => {
             taken_back(by, epoch, TransferReason::Died { pid: by.pid, how }, recall)
         }
-        // Back in its grace. What it was asked for meanwhile, it has not heard.
-        Input::Holds { worker, epoch: of } if (worker, of, &link) == (by, epoch, &Link::Lost) => {
+        // Back in its grace, or later where it could not be killed. What it was asked for meanwhile, it has not heard.
+        Input::Holds { worker, epoch: of }
+            if (worker, of) == (by, epoch)
+                && matches!(link, Link::Lost | Link::Unkillable { wrong: Wrong::Absent, .. }) =>
+        {
             let asked_again = recall.map(|_| Effect::Recall { from: by, epoch });
-            stays(Link::Connected, recall, asked_again.into_iter().collect())
+            // Nothing else has begun it anew where it was over.
+            let lease = (link != Link::Lost).then_some(Effect::Arm { timer: Timer::Lease, epoch });
+            stays(Link::Connected, recall, asked_again.into_iter().chain(lease).collect())
         }
         // Too late where it was killed for its absence; else said twice.
         Input::Holds { worker, epoch: of } if (worker, of) == (by, epoch) => stays(link, recall, vec![]),
@@ -184,7 +198,8 @@ fn owned(owned: Owned, input: Input) -> Step {
                 withdrawn(link, "the recall was not answered in its time", RecallEnd::Unanswered)
             }
             Some(Recall { force: true, .. }) => {
-                kill(by, epoch, recall, "it did not give up a table that was recalled by force")
+                let why = "it did not give up a table that was recalled by force";
+                kill(Owned { by, epoch, link, recall }, Wrong::Unwilling, why)
             }
         },
         // Whoever it was wanted for cannot take it.
@@ -196,17 +211,48 @@ fn owned(owned: Owned, input: Input) -> Step {
         Input::Disconnected { worker } if worker == by && link == Link::Connected => {
             stays(Link::Lost, recall, vec![Effect::Arm { timer: Timer::Connection, epoch }])
         }
+        Input::Disconnected { worker } if worker == by => {
+            let link = match link {
+                Link::Unkillable { why, .. } => Link::Unkillable { wrong: Wrong::Absent, why },
+                link => link,
+            };
+            stays(link, recall, vec![])
+        }
         Input::Elapsed { timer: Timer::Connection, epoch: of } if of == epoch => match link {
             Link::Connected => stays(link, recall, vec![]),
-            Link::Lost => kill(by, epoch, recall, "its connection closed while it owned a table"),
-            Link::Killed { stuck } => {
-                let stuck = stuck.or(Some("it has not been torn down since it was killed".to_owned()));
-                stays(Link::Killed { stuck }, recall, vec![])
+            Link::Lost => {
+                let why = "its connection closed while it owned a table";
+                kill(Owned { by, epoch, link, recall }, Wrong::Absent, why)
+            }
+            Link::Killed { wrong, stuck } => {
+                let why = "it has not been torn down since (frozen in its cgroup, or waiting for a disk)";
+                let stuck = stuck.or(Some(why.to_owned()));
+                stays(Link::Killed { wrong, stuck }, recall, vec![])
+            }
+            Link::Unkillable { wrong, .. } => {
+                let why = "it broke the contract, and could not be killed before";
+                kill(Owned { by, epoch, link, recall }, wrong, why)
             }
         },
-        Input::NotKilled { why } if matches!(link, Link::Killed { .. }) => {
-            stays(Link::Killed { stuck: Some(why) }, recall, vec![])
-        }
+        Input::Elapsed { timer: Timer::Lease, epoch: of } if of == epoch => match link {
+            Link::Connected | Link::Lost => {
+                let why = "it showed no sign of life for as long as its lease";
+                kill(Owned { by, epoch, link, recall }, Wrong::Silent, why)
+            }
+            Link::Killed { .. } | Link::Unkillable { .. } => stays(link, recall, vec![]),
+        },
+        Input::ShowsLife { epoch: of } if of == epoch => match link {
+            Link::Unkillable { wrong: Wrong::Silent, .. } => {
+                stays(Link::Connected, recall, vec![Effect::Arm { timer: Timer::Lease, epoch }])
+            }
+            Link::Connected | Link::Lost | Link::Killed { .. } | Link::Unkillable { .. } => {
+                stays(link, recall, vec![])
+            }
+        },
+        Input::NotKilled { why } => match link {
+            Link::Killed { wrong, .. } => stays(Link::Unkillable { wrong, why }, recall, vec![]),
+            Link::Connected | Link::Lost | Link::Unkillable { .. } => stays(link, recall, vec![]),
+        },
         Input::Wake
         | Input::Found { .. }
         | Input::Accepted { .. }
@@ -221,7 +267,7 @@ fn owned(owned: Owned, input: Input) -> Step {
         | Input::Unrecoverable { .. }
         | Input::Stored { .. }
         | Input::NotStored
-        | Input::NotKilled { .. }
+        | Input::ShowsLife { .. }
         | Input::Elapsed { .. } => {
             let effects = match input {
                 // Said twice: the grant answers both.
@@ -233,10 +279,17 @@ fn owned(owned: Owned, input: Input) -> Step {
     }
 }
 
-/// Kills an owner. The table waits for its death, and for what the kernel says then.
-fn kill(by: WorkerId, epoch: u64, recall: Option<Recall>, why: &'static str) -> Step {
+/// Kills an owner, once. The table waits for its death, and for what the kernel says then.
+fn kill(owned: Owned, wrong: Wrong, why: &'static str) -> Step {
+    let Owned { by, epoch, link, recall } = owned;
+    let wrong = match link {
+        Link::Killed { .. } => return (State::Owned { by, epoch, link, recall }, vec![]),
+        // Only its word that it is back makes that good, whatever else it did.
+        Link::Lost | Link::Unkillable { wrong: Wrong::Absent, .. } => Wrong::Absent,
+        Link::Connected | Link::Unkillable { .. } => wrong,
+    };
     let effects = vec![Effect::Arm { timer: Timer::Connection, epoch }, Effect::Kill { worker: by, why }];
-    (State::Owned { by, epoch, link: Link::Killed { stuck: None }, recall }, effects)
+    (State::Owned { by, epoch, link: Link::Killed { wrong, stuck: None }, recall }, effects)
 }
 
 /// The parts of [`State::Reclaiming`] that stay, and the highest epoch there was.
@@ -317,6 +370,7 @@ fn reclaiming(table: Reclaiming, reclaim: Reclaim, input: Input) -> Step {
             | Input::Unrecoverable { .. }
             | Input::Stored { .. }
             | Input::NotStored
+            | Input::ShowsLife { .. }
             | Input::NotKilled { .. }
             | Input::Elapsed { .. }),
             reclaim,
@@ -338,7 +392,8 @@ pub(super) fn adopted(epoch: u64, owner: Option<WorkerId>, why: TransferReason) 
     match owner {
         Some(by) => {
             let owned = State::Owned { by, epoch, link: Link::Lost, recall: None };
-            (owned, vec![Effect::Arm { timer: Timer::Connection, epoch }])
+            let effects = [Timer::Connection, Timer::Lease].map(|timer| Effect::Arm { timer, epoch });
+            (owned, effects.into())
         }
         None => reclaim(None, epoch, why, None),
     }
@@ -372,6 +427,7 @@ fn answer_stale(input: &Input) -> Vec<Effect> {
         | Input::Unrecoverable { .. }
         | Input::Stored { .. }
         | Input::NotStored
+        | Input::ShowsLife { .. }
         | Input::NotKilled { .. }
         | Input::Elapsed { .. } => vec![],
     }

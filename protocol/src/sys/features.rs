@@ -79,7 +79,7 @@ impl Features {
             ),
             (
                 self.pidfd_inode,
-                "pidfds have no inodes of their own (Linux 6.9): processes are told apart by number and start time",
+                "pidfds have no inodes of their own (Linux 6.9): processes are told apart by number and start time, and those in sibling PID namespaces cannot be workers",
             ),
             (
                 self.refuse_descriptors,

@@ -46,10 +46,14 @@ pub fn namespaces(test: &str) -> bool {
 /// it, and takes it along when it is killed.
 #[must_use]
 pub fn in_namespaces(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["--pid", "--mount", "--fork", "--kill-child"]).arg(program);
+    let mut command = Command::new(IN_NAMESPACES[0]);
+    command.args(&IN_NAMESPACES[1..]).arg(program);
     command
 }
+
+/// What stands before a program and its arguments for [`in_namespaces`].
+pub const IN_NAMESPACES: [&str; 6] =
+    ["unshare", "--pid", "--mount", "--mount-proc", "--fork", "--kill-child"];
 
 /// A cgroup of one's own, v1 or v2; removed with this value, when its processes have died.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use super::Credentials;
 /// No packet brings more descriptors; one that does is refused whole.
 pub(crate) const MAX_DESCRIPTORS: usize = 64;
 
-/// Room for the largest set of descriptors and one set of credentials, in words so that it is aligned.
+/// Room for the largest set of descriptors, one set of credentials and one pidfd, in words so that it is aligned.
 const CONTROL_WORDS: usize = 64;
 
 // SAFETY: `CMSG_SPACE` only computes.
@@ -20,6 +20,7 @@ const _: () = assert!(
     unsafe {
         libc::CMSG_SPACE((MAX_DESCRIPTORS * size_of::<libc::c_int>()) as u32)
             + libc::CMSG_SPACE(size_of::<libc::ucred>() as u32)
+            + libc::CMSG_SPACE(size_of::<libc::c_int>() as u32)
     } as usize
         <= CONTROL_WORDS * 8
 );
@@ -33,6 +34,8 @@ pub(crate) struct Packet {
     pub(crate) descriptors: Vec<OwnedFd>,
     /// Who sent it, where the socket asks for that.
     pub(crate) sender: Option<Credentials>,
+    /// The pidfd of whoever sent it, where the socket asks for that, with CLOEXEC.
+    pub(crate) process: Option<OwnedFd>,
     /// Whether the packet, or what came beside it, was cut off.
     pub(crate) truncated: bool,
 }
@@ -48,9 +51,9 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<P
         unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) }
     })?;
     // SAFETY: `recvmsg` has filled in the header and the control words it says it used.
-    let (descriptors, sender) = unsafe { take_control(&header) };
+    let Control { descriptors, sender, process } = unsafe { take_control(&header) };
     let truncated = header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
-    Ok(Packet { bytes, descriptors, sender, truncated })
+    Ok(Packet { bytes, descriptors, sender, process, truncated })
 }
 
 /// The length of the next packet, which stays where it is. Waits for one where the socket is a blocking one.
@@ -86,6 +89,13 @@ pub(crate) fn pass_credentials(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::net::sockopt::set_socket_passcred(socket, true)?)
 }
 
+/// Asks the kernel for the sender's pidfd beside each packet (Linux 6.5): it says who sent it also where there is no
+/// number for that process here.
+pub(crate) fn pass_pidfd(socket: BorrowedFd<'_>) -> io::Result<()> {
+    const SO_PASSPIDFD: libc::c_int = 76;
+    set_flag(socket, SO_PASSPIDFD, true)
+}
+
 /// What the receiver of a socket has not received yet, in bytes of the kernel's memory (`SIOCOUTQ`).
 pub(crate) fn unread(socket: BorrowedFd<'_>) -> io::Result<usize> {
     let mut bytes: libc::c_int = 0;
@@ -100,18 +110,22 @@ pub(crate) fn unread(socket: BorrowedFd<'_>) -> io::Result<usize> {
 /// Whether this kernel can.
 pub(crate) fn refuse_descriptors(socket: BorrowedFd<'_>) -> bool {
     const SO_PASSRIGHTS: libc::c_int = 83;
-    let off: libc::c_int = 0;
+    set_flag(socket, SO_PASSRIGHTS, false).is_ok()
+}
+
+fn set_flag(socket: BorrowedFd<'_>, option: libc::c_int, on: bool) -> io::Result<()> {
+    let value = libc::c_int::from(on);
     // SAFETY: the pointer is to a local of the size given.
     let answer = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
-            SO_PASSRIGHTS,
-            (&raw const off).cast(),
+            option,
+            (&raw const value).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
-    answer == 0
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn message_header(slice: &mut libc::iovec, control: *mut libc::c_void, length: usize) -> libc::msghdr {
@@ -144,12 +158,22 @@ unsafe fn put_descriptors(header: &mut libc::msghdr, descriptors: &[BorrowedFd<'
     }
 }
 
+/// What came beside a packet.
+#[derive(Default)]
+struct Control {
+    descriptors: Vec<OwnedFd>,
+    sender: Option<Credentials>,
+    process: Option<OwnedFd>,
+}
+
 /// Takes what came beside a packet; each descriptor is owned from here on, so none is ever lost.
 ///
 /// # Safety
 /// `header` is as `recvmsg` left it, and this is called once for it.
-unsafe fn take_control(header: &libc::msghdr) -> (Vec<OwnedFd>, Option<Credentials>) {
-    let (mut descriptors, mut sender) = (Vec::new(), None);
+unsafe fn take_control(header: &libc::msghdr) -> Control {
+    /// libc knows it for some C libraries only.
+    const SCM_PIDFD: libc::c_int = 4;
+    let mut control = Control::default();
     // SAFETY: the kernel wrote these headers and their lengths, within the control words.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
     while !next.is_null() {
@@ -163,21 +187,31 @@ unsafe fn take_control(header: &libc::msghdr) -> (Vec<OwnedFd>, Option<Credentia
             (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
                 for index in 0..length / size_of::<libc::c_int>() {
                     // SAFETY: inside the data; the kernel opened this descriptor for us, and we take it once.
-                    descriptors.push(unsafe {
+                    control.descriptors.push(unsafe {
                         OwnedFd::from_raw_fd(data.cast::<libc::c_int>().add(index).read_unaligned())
                     });
                 }
             }
             (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length >= size_of::<libc::ucred>() => {
                 // SAFETY: inside the data, which is long enough.
-                sender = Some(Credentials::from(unsafe { data.cast::<libc::ucred>().read_unaligned() }));
+                control.sender =
+                    Some(Credentials::from(unsafe { data.cast::<libc::ucred>().read_unaligned() }));
+            }
+            (libc::SOL_SOCKET, SCM_PIDFD) if length >= size_of::<libc::c_int>() => {
+                // SAFETY: inside the data, which is long enough.
+                let descriptor = unsafe { data.cast::<libc::c_int>().read_unaligned() };
+                // An error's number where the sender is gone.
+                if descriptor >= 0 {
+                    // SAFETY: the kernel opened this descriptor for us, and we take it once.
+                    control.process = Some(unsafe { OwnedFd::from_raw_fd(descriptor) });
+                }
             }
             _ => {}
         }
         // SAFETY: as above.
         next = unsafe { libc::CMSG_NXTHDR(header, next) };
     }
-    (descriptors, sender)
+    control
 }
 
 /// Calls again where a signal came in between.

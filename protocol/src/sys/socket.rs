@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Credentials, Peer, packet};
+use super::{Credentials, Features, Identity, Peer, Process, packet};
 use crate::codec::{self, MessageError};
 use crate::message::MAX_MESSAGE_BYTES;
 
@@ -29,6 +29,8 @@ pub struct Received {
     /// Who sent this very packet. A forked child of the peer can send on the same connection (rule H12), so whatever
     /// speaks for ownership is compared with [`Peer::credentials`].
     pub sender: Option<Credentials>,
+    /// Which process that was, after [`Connection::name_senders`]; none where it is gone.
+    pub process: Option<Identity>,
 }
 
 /// A connection could not be made or used.
@@ -129,7 +131,13 @@ impl Connection {
         }
         bytes.truncate(packet.bytes);
         // A packet of no length cannot be told from the end (rule H18), and no message has none.
-        Ok((packet.bytes > 0).then_some(Received { descriptors: packet.descriptors, sender: packet.sender }))
+        if packet.bytes == 0 {
+            return Ok(None);
+        }
+        let number = packet.sender.map_or(0, |sender| sender.pid);
+        let process = packet.process.and_then(|pidfd| Process::from_pidfd_of(pidfd, number).ok());
+        let process = process.map(|process| process.identity());
+        Ok(Some(Received { descriptors: packet.descriptors, sender: packet.sender, process }))
     }
 
     /// Sends one message, with a descriptor where one is given.
@@ -189,6 +197,20 @@ impl Connection {
     /// Refuses all descriptors from the other side, where this kernel can (Linux 6.16; rule H19); whether it can.
     pub fn refuse_descriptors(&self) -> bool {
         packet::refuse_descriptors(self.as_fd())
+    }
+
+    /// From now on the kernel says beside each packet which process sent it ([`Received::process`]): the only way where
+    /// that has no number here, since it is in a PID namespace that is not below ours (rule H12). Costs a descriptor for
+    /// a moment with each packet.
+    ///
+    /// # Errors
+    /// `Unsupported` where the kernel cannot (Linux 6.5), or where processes without a number cannot be told apart
+    /// (Linux 6.9).
+    pub fn name_senders(&self) -> io::Result<()> {
+        if !Features::get().pidfd_inode {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        packet::pass_pidfd(self.as_fd()).map_err(|_| io::ErrorKind::Unsupported.into())
     }
 
     /// Who connected. On the connecting side this is the process that listened first: the supervisor, where it owns the

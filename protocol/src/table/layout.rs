@@ -107,12 +107,14 @@ pub(super) const RING_LOW: u64 = 528;
 pub(super) const RING_LOST: u64 = 529;
 /// Words of the ring that count as the table's memory: all of them, once it was used. Never logged.
 pub(super) const RING_PRESENT: u64 = 530;
+/// Counted up where the owner shows that it lives without a commit; see [`super::life`]. Never logged.
+pub(super) const RENEWED: u64 = 531;
 const HELD_WORDS: u64 = 640;
 const WAITING_WORDS: u64 = HELD_WORDS + 2 * MOST_PINS;
 /// Words of the header.
 pub(super) const HEADER_WORDS: u64 = 1536;
 
-const _: () = assert!(CLASS_WORDS + 2 * CLASSES as u64 <= TREE && RING_PRESENT < HELD_WORDS);
+const _: () = assert!(CLASS_WORDS + 2 * CLASSES as u64 <= TREE && RENEWED < HELD_WORDS);
 const _: () = assert!(PINS + MOST_PINS <= DURABLE && DURABLE < UNCLAIMED);
 const _: () = assert!(UNCLAIMED + MOST_PINS / 2 <= COMMITTED);
 const _: () = assert!(WAITING_WORDS + 2 * CLASSES as u64 <= HEADER_WORDS);

@@ -74,6 +74,7 @@ mod growth;
 mod horizon;
 mod index;
 mod layout;
+mod life;
 mod operations;
 mod ordered;
 mod pin;
@@ -99,6 +100,7 @@ pub use changes::{Changes, Cursor, FollowError};
 pub use clock::Clock;
 pub use entry::{Attributes, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 pub use error::{OpenError, ReadError, WriteError};
+pub use life::{Life, life};
 pub use operations::{Change, Current, Modify, Step, Swap};
 pub use ordered::{Order, after_prefix};
 pub use pin::{

@@ -234,6 +234,14 @@ impl<'w, R: Region> Transaction<'w, R> {
         Ok(())
     }
 
+    /// See [`TableWriter::renew`]: for a transaction that takes its time.
+    ///
+    /// # Errors
+    /// [`WriteError::Fenced`] where the ownership is over.
+    pub fn renew(&self) -> Result<(), WriteError> {
+        self.writer.renew()
+    }
+
     /// The time by the clock that deadlines are compared with, in milliseconds of UNIX time.
     pub fn now_ms(&self) -> u64 {
         self.reader().clock().now_ms()

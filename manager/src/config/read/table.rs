@@ -13,6 +13,9 @@ const DEFAULT_FIND_ME_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a snapshot may be held, where nothing is said.
 pub(crate) const DEFAULT_SNAPSHOT_MAX_AGE: Duration = Duration::from_secs(60);
 
+/// A healthy worker may have no turn for some ten milliseconds, and the manager looks eight times in a lease.
+const MIN_LEASE: Duration = Duration::from_millis(100);
+
 pub(super) fn table(mut section: Section<'_, '_>, cx: &mut Context<'_>) -> Option<TableConfig> {
     let id = section.required("id", "\"sales\"", cx, |value, cx| {
         let id = value::name(value, cx)?;
@@ -28,6 +31,7 @@ pub(super) fn table(mut section: Section<'_, '_>, cx: &mut Context<'_>) -> Optio
     let when = if durability == Durability::Memory { HydrateWhen::Always } else { HydrateWhen::IfEmpty };
     let hydrate =
         section.optional("hydrate", cx, |value, cx| hydrate::hydrate(value, id.as_deref(), when, cx));
+    let lease = section.optional("lease", cx, lease);
     let access = section.optional("access", cx, access);
     let snapshot_max_age = section.optional("snapshot_max_age", cx, value::positive_duration);
     let owner = section.optional("owner", cx, grant);
@@ -41,6 +45,7 @@ pub(super) fn table(mut section: Section<'_, '_>, cx: &mut Context<'_>) -> Optio
         gift_data: gift_data.unwrap_or_default(),
         hydrate,
         durability,
+        lease,
         access: access.unwrap_or(Access::Protected),
         snapshot_max_age: snapshot_max_age.unwrap_or(DEFAULT_SNAPSHOT_MAX_AGE),
         owner: owner.unwrap_or_default(),
@@ -165,6 +170,15 @@ enum Mode {
     Memory,
     Interval,
     Commit,
+}
+
+fn lease(value: Value<'_, '_>, cx: &mut Context<'_>) -> Option<Duration> {
+    let lease = value::positive_duration(value, cx)?;
+    if lease < MIN_LEASE {
+        value.too_small("100ms", cx);
+        return None;
+    }
+    Some(lease)
 }
 
 fn access(value: Value<'_, '_>, cx: &mut Context<'_>) -> Option<Access> {

@@ -5,12 +5,12 @@
 //! it. What comes of a thing is told to the clients after the manager's lock is released, and before the next thing,
 //! so each client hears its events in order. A thread of the house's own does the same when time has passed.
 
-use super::super::client::{Client as Known, ClientId, Told};
+use super::super::client::{Client as Known, ClientId, Sender, Told};
 use super::super::control::Control;
 use super::super::status;
 use super::ManagerError;
 use heirloom_protocol::message::{Request, Status};
-use heirloom_protocol::sys::{Credentials, Process};
+use heirloom_protocol::sys::Process;
 use heirloom_worker::embedding::{self, Guest};
 use heirloom_worker::{Client, ConnectError, Worker};
 use std::collections::VecDeque;
@@ -145,7 +145,7 @@ impl Inner {
             Note::Said(client, request) => {
                 // It speaks for itself: there is nobody else in this process.
                 let pid = self.process.pid();
-                control.said(client, request, Some(Credentials { pid, uid: 0, gid: 0 }));
+                control.said(client, request, Sender { pid, process: None });
             }
             Note::Gone(client) => control.closed(client),
             Note::TimePassed => control.time_passes(),

@@ -61,6 +61,8 @@ impl Table {
             gift_data: String::new(),
             hydrate: None,
             durability: Durability::Memory,
+            // A thread cannot be killed.
+            lease: None,
             access: Access::Protected,
             snapshot_max_age: Duration::from_secs(60),
             owner: Grant::default(),

@@ -22,6 +22,7 @@ fn configured(durability: Durability) -> TableConfig {
         gift_data: String::new(),
         hydrate: None,
         durability,
+        lease: None,
         access: Access::Protected,
         snapshot_max_age: PATIENCE,
         owner: Grant::default(),
