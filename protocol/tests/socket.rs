@@ -7,7 +7,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use heirloom_protocol::codec::MessageError;
 use heirloom_protocol::message::{Event, MAX_MESSAGE_BYTES, Request};
-use heirloom_protocol::sys::{Connection, ListenError, Listener, SocketError, needs, testing};
+use heirloom_protocol::sys::{
+    Connection, ListenError, Listener, Process, Signal, SocketError, needs, testing,
+};
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 use support::{PATIENCE, alone, expect, role, say, start};
@@ -309,4 +311,38 @@ fn too_many_descriptors_under_way_are_an_error_of_their_own() {
     let _turn = alone();
     let actor = start(test, "limited");
     expect(&actor.connection, "told");
+}
+
+/// Who has no number here is known by its process (rule H12).
+#[test]
+fn the_kernel_says_which_process_sent_each_packet() {
+    let _turn = alone();
+    let (one, other) = Connection::pair().expect("a pair");
+    one.send(b"before", None).expect("sent");
+    if other.name_senders().is_err() {
+        eprintln!("SKIPPED: SO_PASSPIDFD with pidfds that can be told apart needs Linux 6.9");
+        return;
+    }
+    let who = || {
+        let mut bytes = Vec::new();
+        other.recv(&mut bytes).expect("received").expect("a packet").process
+    };
+    let ours = Process::current().expect("a pidfd").identity();
+    assert_eq!(who(), Some(ours), "also of what was under way");
+    one.send(b"again", None).expect("sent");
+    assert_eq!(who(), Some(ours));
+    // A forked child, on the same connection, that is still there when it is received.
+    let child = testing::fork(|| {
+        let sent = one.send(b"I am my parent", None);
+        loop {
+            std::thread::park();
+            if sent.is_err() {
+                return 1;
+            }
+        }
+    })
+    .expect("forked");
+    assert_eq!(who(), Some(child.identity()));
+    child.kill(Signal::KILL).expect("it is our child");
+    testing::reap(&child).expect("reaped");
 }

@@ -1,8 +1,9 @@
 //! Workers that die at a chosen step of the handshake, or hold on to what they should not; run as processes.
 
-use crate::{Actor, eventually, program};
-use rustix::process::{Pid, Signal, kill_process};
+use crate::{Actor, eventually, program, started_by};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fmt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::str::FromStr;
@@ -20,14 +21,23 @@ pub enum Misbehaviour {
     DiesBeforeItsFirstCommit,
     /// Its child inherits the descriptor of the table, and outlives it.
     LeavesAChildWithTheDescriptor,
+    /// Its child has its memory, the table included, and outlives it.
+    LeavesAChildWithItsMemory,
+    /// It forks once it owns the table, and its child outlives it.
+    LeavesAForkedChild,
+    /// It does nothing any more after its first commit; the library's thread goes on.
+    Hangs,
 }
 
-const NAMES: [(Misbehaviour, &str); 5] = [
+const NAMES: [(Misbehaviour, &str); 8] = [
     (Misbehaviour::None, "none"),
     (Misbehaviour::DiesAtTheOffer, "dies-at-the-offer"),
     (Misbehaviour::DiesAfterAccepting, "dies-after-accepting"),
     (Misbehaviour::DiesBeforeItsFirstCommit, "dies-before-its-first-commit"),
     (Misbehaviour::LeavesAChildWithTheDescriptor, "leaves-a-child-with-the-descriptor"),
+    (Misbehaviour::LeavesAChildWithItsMemory, "leaves-a-child-with-its-memory"),
+    (Misbehaviour::LeavesAForkedChild, "leaves-a-forked-child"),
+    (Misbehaviour::Hangs, "hangs"),
 ];
 
 impl fmt::Display for Misbehaviour {
@@ -68,6 +78,23 @@ impl Candidate {
         Self(Actor::start(command.env("HEIRLOOM_SOCKET", socket)))
     }
 
+    /// The same started by another program, in a process group of its own: these words stand before its name.
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    #[must_use]
+    pub fn start_by(
+        before: &[&str],
+        socket: &Path,
+        name: &str,
+        table: &str,
+        misbehaviour: Misbehaviour,
+    ) -> Self {
+        let mut command = started_by(before, program("candidate"));
+        command.args([name, table, &misbehaviour.to_string(), "0"]).process_group(0);
+        Self(Actor::start(command.env("HEIRLOOM_SOCKET", socket)))
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -86,6 +113,14 @@ impl Candidate {
     /// Waits until it has ended by itself.
     pub fn wait_for_end(&mut self) {
         eventually("a candidate to end", || self.0.ended());
+    }
+
+    /// Sends a signal to its process group, which is its own: see [`Candidate::start_by`].
+    ///
+    /// # Panics
+    /// Where it cannot be sent.
+    pub fn signal(&self, signal: Signal) {
+        kill_process_group(Pid::from_child(self.0.process()), signal).expect("it is our child");
     }
 
     /// Kills it, and does not wait until it is dead.

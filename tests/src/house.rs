@@ -1,10 +1,9 @@
 //! A supervisor with its manager and workers.
 
-use crate::{eventually, program};
+use crate::{eventually, program, started_by};
 use heirloom_protocol::message::TableStatus;
 use heirloom_worker::{Client, Status};
-use rustix::process::{Pid, Signal, kill_process};
-use std::ffi::OsString;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -53,7 +52,7 @@ impl House {
     /// Where it cannot be started at all.
     #[must_use]
     pub fn start_by(starter: &[&str], configure: impl FnOnce(&Path) -> String) -> Self {
-        Self::run(command(starter), "debug", configure)
+        Self::run(started_by(starter, program("heirloom-under-test")), "debug", configure)
     }
 
     /// The same with another program that is the `heirloom` command too, and logs so much.
@@ -79,7 +78,8 @@ impl House {
     /// # Panics
     /// Where it cannot be started at all.
     pub fn start_again(&mut self) {
-        self.supervisor = supervisor(self.folder.path(), command(&[]), "debug");
+        self.supervisor =
+            supervisor(self.folder.path(), started_by(&[], program("heirloom-under-test")), "debug");
     }
 
     /// Kills the supervisor and its children, without a warning: what was in their memory is gone, as when the host fails.
@@ -102,7 +102,8 @@ impl House {
 
     /// Stops it as an operator does, and waits until it has ended.
     pub fn stop(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.supervisor), Signal::TERM);
+        // Its group: what started it may not pass signals on. All others have groups of their own (rule H27).
+        let _ = kill_process_group(Pid::from_child(&self.supervisor), Signal::TERM);
         eventually("the supervisor to stop", || self.supervisor.try_wait().ok().flatten());
     }
 
@@ -167,13 +168,6 @@ impl House {
     pub fn wait_for_end(&mut self) -> ExitStatus {
         eventually("the supervisor to end", || self.supervisor.try_wait().expect("it is our child"))
     }
-}
-
-fn command(starter: &[&str]) -> Command {
-    let mut words = starter.iter().map(OsString::from).chain([program("heirloom-under-test").into()]);
-    let mut command = Command::new(words.next().expect("there is at least the program"));
-    command.args(words);
-    command
 }
 
 fn supervisor(folder: &Path, mut command: Command, log_level: &str) -> Child {

@@ -25,6 +25,7 @@
 //! | `cargo test -p heirloom-tests --test under_systemd` | the units of `manager/systemd` under systemd itself | |
 //! | `cargo test --release -p heirloom-tests --test manager_restart -- --nocapture` | how long a killed manager is away | `HEIRLOOM_TABLE_MIB=1024` |
 //! | `cargo run --release -p heirloom-tests --bin soak -- --kills 800` | both of these at once, with every kind of table, everything that a table can do, and readers that compare all of it | `--kills 10000` |
+//! | `cargo test -p heirloom-tests --test fencing --test left_child -- --nocapture` | who hangs, cannot be killed, or leaves a child that could write, never shares a table with its heir | |
 //! | `cargo test --release -p heirloom-tests --test live_handoff -- --nocapture` | a handoff under full load fails no read and loses no commit; how long writes pause, stage by stage | `HEIRLOOM_HANDOFFS=1000` |
 //! | `.ci/fuzz` | garbage of any kind ends in an answer or an error | `.ci/fuzz 3600` |
 //! | `.ci/asan`, `.ci/valgrind` | no byte outside is touched | `.ci/asan --everything` |
@@ -54,6 +55,20 @@ pub use patience::{PATIENCE, eventually};
 pub use relay::{Relay, Times};
 
 use std::path::PathBuf;
+use std::process::Command;
+
+/// That program, with these words before its name: a program that starts others, and its arguments.
+#[must_use]
+pub fn started_by(before: &[&str], program: PathBuf) -> Command {
+    match before {
+        [] => Command::new(program),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+    }
+}
 
 /// One of the programs that belong to these tests. Cargo puts them beside the folder of the test that is running.
 ///

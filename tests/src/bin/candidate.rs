@@ -15,7 +15,7 @@
 #![forbid(unsafe_code)]
 
 use heirloom_protocol::message::{Event, PROTOCOL_VERSION, Request};
-use heirloom_protocol::sys::Connection;
+use heirloom_protocol::sys::{Connection, testing};
 use heirloom_tests::Misbehaviour;
 use heirloom_tests::role::{tell, transfers};
 use heirloom_worker::Worker;
@@ -35,8 +35,11 @@ fn main() -> Outcome {
         return Err("usage: candidate NAME TABLE MISBEHAVIOUR HEAP_BYTES".into());
     };
     match misbehaviour.parse()? {
-        Misbehaviour::None => own(name, table, heap_bytes.parse()?, false),
-        Misbehaviour::DiesBeforeItsFirstCommit => own(name, table, heap_bytes.parse()?, true),
+        behaviour @ (Misbehaviour::None
+        | Misbehaviour::DiesBeforeItsFirstCommit
+        | Misbehaviour::LeavesAChildWithItsMemory
+        | Misbehaviour::LeavesAForkedChild
+        | Misbehaviour::Hangs) => own(name, table, heap_bytes.parse()?, behaviour),
         Misbehaviour::DiesAtTheOffer => {
             Handshake::until_offered(name, table)?;
             die()
@@ -51,14 +54,14 @@ fn main() -> Outcome {
 }
 
 /// Takes the table and counts, with that much heap allocated after the gift: it makes the process slow to die.
-fn own(name: &str, table: &str, heap_bytes: usize, dies: bool) -> Outcome {
+fn own(name: &str, table: &str, heap_bytes: usize, behaviour: Misbehaviour) -> Outcome {
     let worker = Worker::from_env(name)?;
     let inbox = transfers(&worker, table)?;
     tell("ready")?;
     for transfer in inbox {
         let bequest = transfer.bequest::<u64>()?.unwrap_or(0);
         let mut writer = transfer.accept::<str, u64>()?;
-        if dies {
+        if behaviour == Misbehaviour::DiesBeforeItsFirstCommit {
             die();
         }
         let count = writer.get("count")?.unwrap_or(0);
@@ -69,6 +72,23 @@ fn own(name: &str, table: &str, heap_bytes: usize, dies: bool) -> Outcome {
         let heap = vec![1_u8; heap_bytes];
         writer.insert("owner", &u64::from(process::id()))?;
         tell("commits")?;
+        match behaviour {
+            Misbehaviour::LeavesAChildWithItsMemory => {
+                tell(&format!("child {}", testing::child_with_our_memory()?.pid()))?
+            }
+            Misbehaviour::LeavesAForkedChild => {
+                let child = testing::fork(|| {
+                    loop {
+                        thread::park();
+                    }
+                })?;
+                tell(&format!("child {}", child.pid()))?;
+            }
+            Misbehaviour::Hangs => loop {
+                thread::park();
+            },
+            _ => {}
+        }
         for count in count + 1.. {
             let mut transaction = writer.transaction();
             transaction.insert("count", &count)?;
