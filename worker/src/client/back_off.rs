@@ -10,8 +10,8 @@ const FIRST: Duration = Duration::from_millis(5);
 /// The longest wait: well below the manager's grace for a worker whose connection has closed.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Nothing at first, then a time that doubles from try to try. Each wait is a random part of that, at least half, so that the clients of a manager that was
-/// restarted do not come all at once, again and again.
+/// Nothing at first, then a time that doubles from try to try. Each wait is a random part of that, at least half, so that
+/// the clients of a manager that was restarted do not come all at once, again and again.
 #[derive(Debug, Default)]
 pub(super) struct BackOff {
     tries: u32,
@@ -27,9 +27,14 @@ impl BackOff {
         longest.mul_f64(0.5 + random_part() / 2.0)
     }
 
-    /// The manager answered: begin anew.
+    /// The manager served: begin anew.
     pub(super) fn reset(&mut self) {
         self.tries = 0;
+    }
+
+    /// The manager agreed, and was gone soon after: begin anew, but for the try at once.
+    pub(super) fn reset_to_first(&mut self) {
+        self.tries = 1;
     }
 }
 
@@ -55,6 +60,9 @@ mod tests {
         }
         back_off.reset();
         assert_eq!(back_off.next_wait(), Duration::ZERO);
+        back_off.reset_to_first();
+        let wait = back_off.next_wait();
+        assert!(wait <= FIRST && wait >= FIRST / 2, "{wait:?}");
     }
 
     #[test]

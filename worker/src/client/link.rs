@@ -261,9 +261,15 @@ impl Hub {
         true
     }
 
-    pub(super) fn detach(&self) {
-        lock(&self.state).wire = None;
+    /// The connection has ended; whether the manager had agreed to all that it began with.
+    pub(super) fn detach(&self) -> bool {
+        let was_online = {
+            let mut state = lock(&self.state);
+            state.wire = None;
+            state.session.is_online()
+        };
         self.tell(Session::lost);
+        was_online
     }
 
     /// How the first connection went; later ones are nobody's news. True where somebody waited for it.

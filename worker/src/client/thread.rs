@@ -14,6 +14,9 @@ use super::link::Hub;
 use super::wire::Wire;
 use crate::host::{Connection, Memory, SocketError};
 
+/// A connection that has lasted so long was no part of a loop: the next one is tried at once.
+const LASTING: Duration = Duration::from_secs(1);
+
 /// Runs until the client's last handle is dropped, or its first connection fails for good.
 ///
 /// The first connection is tried for as long as `patience`. `running` disconnects when the client ends.
@@ -26,9 +29,11 @@ pub(super) fn run(hub: &Hub, socket: &Path, patience: Duration, running: &Receiv
             Ok(connection) => {
                 let connected = Instant::now();
                 listen(hub, &connection);
-                hub.detach();
-                if connected.elapsed() > Duration::from_secs(1) {
+                let was_online = hub.detach();
+                if connected.elapsed() > LASTING {
                     back_off.reset();
+                } else if was_online {
+                    back_off.reset_to_first();
                 }
             }
             Err(source) if hub.first_is_awaited() && begun.elapsed() >= patience => {

@@ -224,6 +224,11 @@ impl Session {
         self.forget_offers("the connection to the manager was lost")
     }
 
+    /// Whether the manager has agreed to everything that this connection began with.
+    pub(crate) fn is_online(&self) -> bool {
+        self.phase == Phase::Online
+    }
+
     /// Nobody on this side is interested any more.
     pub(crate) fn closed(&mut self) -> Vec<Effect> {
         self.phase = Phase::Closed;
@@ -344,7 +349,7 @@ impl Session {
     pub(crate) fn unpin(&mut self, table: &str, slot: u32, version: u64) -> Vec<Effect> {
         let pin = (table.to_owned(), slot, version);
         self.pins.remove(&pin);
-        if self.phase != Phase::Online {
+        if !self.is_online() {
             self.unpinned.push(pin);
         }
         self.when_online(Request::Unpin { table: table.to_owned(), slot, version })
@@ -573,7 +578,7 @@ impl Session {
 
     /// What is not said now is said by [`Self::online`], from what was noted.
     fn when_online(&self, request: Request) -> Vec<Effect> {
-        if self.phase == Phase::Online { vec![Effect::Send(request)] } else { Vec::new() }
+        if self.is_online() { vec![Effect::Send(request)] } else { Vec::new() }
     }
 }
 
