@@ -42,8 +42,7 @@ fn work_for_ever(region: MappedRegion, epoch: u64, ready: &Connection) -> ! {
 
 /// What key number `key` holds after commit `n`.
 fn expected(key: u64, n: u64) -> Option<Vec<u8>> {
-    let written = n - (n + KEYS - key) % KEYS;
-    let written = (written > 0 && n >= (n + KEYS - key) % KEYS).then_some(written)?;
+    let written = n.checked_sub((n + KEYS - key) % KEYS).filter(|written| *written > 0)?;
     // Removed in the one commit that writes the key two places before.
     let removed = (written + KEYS - 2 <= n) && (written + KEYS - 2).is_multiple_of(7);
     (!removed).then(|| value_of(written))

@@ -1,6 +1,7 @@
 //! Workers that die at a chosen step of the handshake, or hold on to what they should not; run as processes.
 
 use crate::{Actor, eventually, program, started_by};
+use heirloom_worker::Client;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fmt;
 use std::os::unix::process::CommandExt;
@@ -58,7 +59,11 @@ impl FromStr for Misbehaviour {
 
 /// A process that registers as a worker. Dropping it kills it.
 #[derive(Debug)]
-pub struct Candidate(Actor);
+pub struct Candidate {
+    actor: Actor,
+    /// Whether it has a process group of its own: see [`Candidate::start_by`].
+    leads_group: bool,
+}
 
 impl Candidate {
     /// Starts a worker of that name, for that table, and waits until it is ready.
@@ -75,7 +80,7 @@ impl Candidate {
     ) -> Self {
         let mut command = Command::new(program("candidate"));
         command.args([name, table, &misbehaviour.to_string(), &heap_bytes.to_string()]);
-        Self(Actor::start(command.env("HEIRLOOM_SOCKET", socket)))
+        Self::start_with(&mut command, socket, false)
     }
 
     /// The same started by another program, in a process group of its own: these words stand before its name.
@@ -92,13 +97,19 @@ impl Candidate {
     ) -> Self {
         let mut command = started_by(before, program("candidate"));
         command.args([name, table, &misbehaviour.to_string(), "0"]).process_group(0);
-        Self(Actor::start(command.env("HEIRLOOM_SOCKET", socket)))
+        Self::start_with(&mut command, socket, true)
+    }
+
+    /// As soon as there is a manager: a candidate tries once.
+    fn start_with(command: &mut Command, socket: &Path, leads_group: bool) -> Self {
+        eventually("the manager", || Client::connect(socket).ok());
+        Self { actor: Actor::start(command.env("HEIRLOOM_SOCKET", socket)), leads_group }
     }
 
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.0.process().id()
+        self.actor.process().id()
     }
 
     /// Waits for the next thing that it says, word by word; none where it has ended.
@@ -107,12 +118,12 @@ impl Candidate {
     /// Where it says nothing and does not end.
     #[must_use]
     pub fn next_words(&self) -> Vec<String> {
-        self.0.next_line().unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+        self.actor.next_line().unwrap_or_default().split_whitespace().map(str::to_owned).collect()
     }
 
     /// Waits until it has ended by itself.
     pub fn wait_for_end(&mut self) {
-        eventually("a candidate to end", || self.0.ended());
+        eventually("a candidate to end", || self.actor.ended());
     }
 
     /// Sends a signal to its process group, which is its own: see [`Candidate::start_by`].
@@ -120,11 +131,20 @@ impl Candidate {
     /// # Panics
     /// Where it cannot be sent.
     pub fn signal(&self, signal: Signal) {
-        kill_process_group(Pid::from_child(self.0.process()), signal).expect("it is our child");
+        kill_process_group(Pid::from_child(self.actor.process()), signal).expect("it is our child");
     }
 
     /// Kills it, and does not wait until it is dead.
     pub fn kill(&self) {
-        let _ = kill_process(Pid::from_child(self.0.process()), Signal::KILL);
+        let _ = kill_process(Pid::from_child(self.actor.process()), Signal::KILL);
+    }
+}
+
+impl Drop for Candidate {
+    fn drop(&mut self) {
+        // What started it dies with the actor, and does not always take it along.
+        if self.leads_group {
+            let _ = kill_process_group(Pid::from_child(self.actor.process()), Signal::KILL);
+        }
     }
 }

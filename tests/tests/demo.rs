@@ -49,11 +49,19 @@ fn nothing_is_lost_torn_or_counted_twice() {
     assert_eq!(result["counts"], sold);
     let averages = json!({"2022 Ferrari 488": 471_300, "2022 Pagani Zonda": 4_181_000, "2023 Lamborghini Huracan": 336_750});
     assert_eq!(result["averages"], averages);
-    assert!(
-        result["reads"].as_u64() > Some(0) && result["reads_while_ownerless"].as_u64() > Some(0),
-        "{result}"
-    );
+    assert!(result["reads"].as_u64() > Some(0), "{result}");
     assert!(result["handoff_us"]["p50"].as_u64() > Some(0), "{result}");
+}
+
+/// On a busy machine the reader may not have had a turn within ten handoffs of a millisecond: then there are ten more.
+#[test]
+fn the_table_is_read_while_nobody_owns_it() {
+    let read_meanwhile = (0..20).any(|seed| {
+        let seed = format!("{seed}");
+        let result = result(&demo(&["--events", "100000", "--kills", "10", "--seed", &seed, "--json"]));
+        result["reads_while_ownerless"].as_u64() > Some(0)
+    });
+    assert!(read_meanwhile, "in none of 200 handoffs");
 }
 
 /// Counts the exotic cars of a file, knowing nothing of Heirloom.

@@ -224,7 +224,8 @@ fn a_full_disk_costs_nothing_but_what_it_says() {
         }
     };
     let WriteError::NotDurable { version, reason, .. } = &refused else { panic!("{refused}") };
-    assert!(*version == writer.version() && reason.contains("no room"), "{refused}");
+    // House-keeping may have made commits of its own after it.
+    assert!(*version <= writer.version() && reason.contains("no room"), "{refused}");
     println!("a commit says: {refused}");
     // It was made all the same, and so is the next one.
     last += 1;

@@ -230,7 +230,7 @@ impl<R: Region> TableWriter<R> {
                     return Ok((done, version));
                 }
                 Err(error) => {
-                    let lags = self.horizon_lags();
+                    let (lags, before) = (self.horizon_lags(), self.version);
                     self.abandon();
                     let short = matches!(error, WriteError::TableFull { .. } | WriteError::OutOfMemory(_));
                     if !short {
@@ -239,7 +239,9 @@ impl<R: Region> TableWriter<R> {
                     // The table may have become another's meanwhile (R17).
                     self.check_epoch()?;
                     let swept = self.make_room(sweeps.min(left))?;
-                    if swept == 0 && !lags && !self.compact_for_room() {
+                    // What waited for a pin that is gone was freed by the batch, in a commit of its own, and not by a sweep.
+                    let spliced = self.version > before;
+                    if swept == 0 && !lags && !spliced && !self.compact_for_room() {
                         return Err(error);
                     }
                     left -= swept;

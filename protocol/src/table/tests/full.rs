@@ -4,14 +4,15 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::Mutex;
 
-use super::support::{Frail, new_table};
+use super::support::{Frail, new_table, new_table_of};
 use crate::region::{HeapRegion, OutOfMemory, Region};
 use crate::table::bucket::{BUCKET_WORDS, SLOTS};
 use crate::table::class::{SPAN_UNITS, Unit};
 use crate::table::entry::HEADER_WORDS;
 use crate::table::index::MAX_CHAIN;
 use crate::table::layout::HORIZON;
-use crate::table::{self, MIN_BYTES, TableOptions, TableWriter, WriteError};
+use crate::table::reclaim::SWEEPS_WHEN_SHORT;
+use crate::table::{self, Kind, MIN_BYTES, TableOptions, TableWriter, WriteError};
 
 /// Inserts until the table is full, and says how many there were.
 fn fill<R: Region>(writer: &mut TableWriter<R>, first: u64, value: &[u8]) -> u64 {
@@ -268,4 +269,31 @@ fn make_chains(region: &Arc<HeapRegion>, writer: &TableWriter<Arc<HeapRegion>>, 
         next = unit(number);
     }
     (0..4).for_each(|number| write(layout.bucket(number), next));
+}
+
+/// What a pin held is free for the next write once that is gone: it is neither refused, nor pays for a pass over the table.
+#[test]
+fn a_table_full_of_what_waited_for_a_pin_takes_the_next_write_without_it() {
+    for (kind, bytes) in [(Kind::Set, 40), (Kind::Set, 400), (Kind::OrderedSet, 40), (Kind::OrderedSet, 400)]
+    {
+        let region = new_table_of(kind, 1 << 20);
+        let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+        let mut keys = 0_u32;
+        while writer.reader().info().used_bytes < 700_000 {
+            writer.insert(&keys.to_le_bytes(), &vec![0; bytes]).unwrap();
+            keys += 1;
+        }
+        let pin = table::pin(&region).unwrap();
+        let refused = (0..keys).find(|key| writer.insert(&key.to_le_bytes(), &vec![1; bytes]).is_err());
+        let refused = refused.expect("it cannot hold all of them twice").to_le_bytes();
+        // Once more, so that nothing is left to be swept.
+        writer.insert(&refused, &vec![1; bytes]).unwrap_err();
+        table::unpin(&region, pin);
+        let before = writer.version();
+        writer.insert(&refused, &vec![1; bytes]).unwrap();
+        let commits = writer.version() - before;
+        let most = SWEEPS_WHEN_SHORT as u64 + 8;
+        assert!(commits <= most, "{kind:?}: {commits} commits for one write");
+        table::verify(&region).unwrap();
+    }
 }
