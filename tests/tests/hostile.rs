@@ -147,10 +147,13 @@ fn a_crowd_leaves_seats_and_descriptors_to_others() {
     assert!(warnings.iter().any(|warning| warning.contains("ulimit -Hn")), "{warnings:?}");
     let mut relay = Relay::start(&house.socket(), "clerk", "ours");
 
-    let mut crowd: Vec<Actor> =
-        (0..6).map(|number| neighbour(&house, OWNER + number, GROUP, "crowd", &[])).collect();
-    let seats: Vec<usize> =
-        crowd.iter().map(|actor| actor.next_line().expect("a number").parse().expect("a number")).collect();
+    // One comes after the other: side by side, they share what there is as it happens.
+    let come = |number| {
+        let actor = neighbour(&house, OWNER + number, GROUP, "crowd", &[]);
+        let seats: usize = actor.next_line().expect("a number").parse().expect("a number");
+        (actor, seats)
+    };
+    let (mut crowd, seats): (Vec<Actor>, Vec<usize>) = (0..6).map(come).unzip();
     println!("six users who want all connections have {seats:?}");
     let all: usize = seats.iter().sum();
     assert!(seats[0] > 0 && seats.iter().all(|of_one| *of_one <= 32 && *of_one <= seats[0]), "{seats:?}");
