@@ -10,6 +10,9 @@
 //! second that it had a processor: so neither the other thread nor another program takes any of its time. Each figure is
 //! the median over some rounds, and the ratios are taken within a round.
 //!
+//! The thread spins right after the snapshot scans of the round before: so that row shows what snapshots leave behind, which
+//! is memory to be given back.
+//!
 //! Exactness: write number n goes to key `n * STRIDE % entries`, so the last `entries` writes went to each key once. A
 //! table as of one version has the numbers of just these, from n - entries + 1 to n, each under its key; and write n was
 //! committed at or before that version, write n + 1 after it.
@@ -85,7 +88,7 @@ fn measure(kind: Kind, entries: u64, rounds: usize, window: Duration) {
     let ratio = |column: usize| median(rows.iter().map(|row| row[2].0 / row[column].0).collect());
     let scans: u64 = rows.iter().map(|row| row[2].1).sum();
     println!("{}, the owner's commits for each second of its processor:", kind.name());
-    println!("  beside a thread that spins      {:>12.0}", rate(0));
+    println!("  beside a thread that spins      {:>12.0}   right after snapshots", rate(0));
     println!("  beside scans                    {:>12.0}", rate(1));
     println!("  beside snapshot scans           {:>12.0}   {scans} scans, each exact", rate(2));
     println!(

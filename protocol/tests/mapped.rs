@@ -5,6 +5,7 @@ mod support;
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use heirloom_protocol::region::{MappedRegion, Region};
 use heirloom_protocol::sys::segment::SEGMENT_UNIT_BYTES;
@@ -254,16 +255,19 @@ fn memory_goes_back_to_the_host() {
     for key in (0..100_000_u64).filter(|key| key % 50 != 0) {
         assert!(writer.remove(&key.to_le_bytes()).expect("removing always works"));
     }
-    for round in 0..100_000_u64 {
-        writer.insert(b"beat", &round.to_le_bytes()).expect("there is room");
+    // In a part of the owner's time, once it has been free for a while.
+    let begin = Instant::now();
+    let mut round = 0_u64;
+    while memory() * 4 >= full || writer.reader().info().used_bytes * 4 >= used {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{full} bytes of the host, then {}", memory());
+        for _ in 0..1000 {
+            writer.insert(b"beat", &round.to_le_bytes()).expect("there is room");
+            round += 1;
+        }
     }
     let (left, info) = (memory(), writer.reader().info());
-    println!("{full} bytes of the host, then {left}; {info:?}");
-    assert!(left * 4 < full, "{full} bytes of the host, then {left}");
-    assert!(
-        info.used_bytes * 4 < used && info.allocated_bytes + info.free_bytes <= info.used_bytes,
-        "{info:?}"
-    );
+    println!("{full} bytes of the host, then {left} after {:?}; {info:?}", begin.elapsed());
+    assert!(info.allocated_bytes + info.free_bytes <= info.used_bytes, "{info:?}");
     assert_eq!(table::verify(&region).expect("whole").entries, 2001);
     for key in (0..100_000_u64).step_by(50) {
         assert_eq!(writer.reader().get(&key.to_le_bytes()).expect("a get"), Some(vec![1; 200]));

@@ -26,9 +26,11 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
+use rustix::time::{ClockId, clock_gettime};
 
 use self::ahead::Ahead;
 use self::limits::{Limits, LimitsPage};
@@ -293,6 +295,11 @@ impl Region for MappedRegion {
     fn give_back(&self, words: Range<u64>) {
         // What the kernel does not take stays present, and is used again as it is.
         let _ = self.try_give_back(words);
+    }
+
+    fn clock(&self) -> Option<Duration> {
+        let time = clock_gettime(ClockId::Monotonic);
+        Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
     }
 
     #[inline]

@@ -18,6 +18,7 @@ pub use recording::{RecordingRegion, Store};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An array of 8-byte words that several threads or processes see at once.
 ///
@@ -89,6 +90,12 @@ pub trait Region: Send + Sync {
         let _ = word;
     }
 
+    /// How long it is since some moment, for the pace of work that nobody waits for. Where there is no clock, such work
+    /// keeps step with the writes, and the same operations are the same stores each time.
+    fn clock(&self) -> Option<Duration> {
+        None
+    }
+
     /// Says how much memory the table may take: none is made present ahead of its growth beyond that.
     fn expect_at_most(&self, bytes: u64) {
         let _ = bytes;
@@ -142,6 +149,8 @@ macro_rules! forward_region {
             fn give_back(&self, words: Range<u64>) { (**self).give_back(words) }
             #[inline]
             fn prefetch(&self, word: u64) { (**self).prefetch(word) }
+            #[inline]
+            fn clock(&self) -> Option<Duration> { (**self).clock() }
             #[inline]
             fn expect_at_most(&self, bytes: u64) { (**self).expect_at_most(bytes) }
         }

@@ -2,7 +2,7 @@
 //!
 //! Freed blocks go back to their class, so a table that once had many small values, or that lost nine of ten entries,
 //! would keep memory that nobody uses. When a tenth of the arena is free, the owner goes through it, between its
-//! commits, some steps for each write:
+//! commits, at its own pace ([`super::pace`]):
 //!
 //! 1. *Survey*: run by run, count the blocks whose entries stand. A run with few of them, for which the runs before it
 //!    have room, is marked draining: from here on its blocks are not handed out.
@@ -39,6 +39,7 @@ use super::layout::{
     ALLOCATED, BLOCKS, DRAINING, FREE_SPANS, Fresh, LOG_PRESENT, LOG_STEP_WORDS, MERGED_AT, MOST_BUCKETS,
     NEXT_SPAN, Queue, fresh_word, queue_word,
 };
+use super::pace::Pace;
 use super::root::MIN_BUCKETS;
 use super::space::spans_in_use;
 use super::spans::{Span, span_of};
@@ -54,6 +55,8 @@ const LEAST_FREE_UNITS: u64 = (1 << 20) / UNIT_BYTES;
 const MOST_MOVED_UNITS: u64 = 64 * 1024 / UNIT_BYTES;
 /// Blocks that are looked at in one step: a microsecond or two.
 const LOOKS_PER_STEP: usize = 8;
+/// Free spans that are passed over instead of a look at a block: their words lie side by side.
+const FREE_SPANS_PER_LOOK: u64 = 64;
 /// Blocks that leave a queue in one step.
 const DRAINED_PER_STEP: usize = 16;
 /// After a pass that gave nothing back, so many commits pass for each block that there is before the next: then passes cost
@@ -83,6 +86,7 @@ pub(super) struct Compaction {
     released: u64,
     /// The version at which the last pass ended that gave nothing back, and the units that were allocated then.
     fruitless: Option<(u64, u64)>,
+    pub(super) pace: Pace,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -122,6 +126,7 @@ impl Compaction {
             room: Vec::new(),
             released: 0,
             fruitless: None,
+            pace: Pace::default(),
         }
     }
 
@@ -154,16 +159,47 @@ impl<R: Region> TableWriter<R> {
 
     /// Begins a pass where one is worth it. Called once for each batch of commits.
     pub(super) fn consider_compaction(&mut self) {
-        if !matches!(self.compaction.phase, Phase::Idle)
-            || self.is_fruitless(1)
-            || !self.space.pins.is_empty()
-        {
+        if !matches!(self.compaction.phase, Phase::Idle) {
             return;
         }
-        let (units, free) = self.free_units();
-        let scattered = free >= self.compaction.least_free_units && free > units / FREE_PART;
-        if scattered || self.log_is_long() || self.spare_buckets().is_some() {
+        let is_wanted = !self.is_fruitless(1)
+            && self.space.pins.is_empty()
+            && (self.is_scattered() || self.log_is_long() || self.spare_buckets().is_some());
+        if !is_wanted {
+            self.compaction.pace.unwanted();
+        } else if self.compaction.pace.may_begin(self.reader.region().clock()) {
             self.begin_pass();
+        }
+    }
+
+    fn is_scattered(&self) -> bool {
+        let (units, free) = self.free_units();
+        free >= self.compaction.least_free_units && free > units / FREE_PART
+    }
+
+    /// Notes that a class takes so many spans from the host.
+    pub(super) fn note_growth(&mut self, spans: u64) {
+        if self.space.pins.is_empty() && self.is_scattered() {
+            let (blocks, in_use) = (self.reader.region().load(BLOCKS), spans_in_use(self.reader.region()));
+            self.compaction.pace.owe(blocks.saturating_mul(spans).div_ceil(in_use.max(1)), blocks);
+        }
+    }
+
+    /// Takes the steps that are due now; false where there is nothing to do.
+    pub(super) fn compact_at_pace(&mut self) -> bool {
+        if matches!(self.compaction.phase, Phase::Idle) {
+            return false;
+        }
+        if self.compaction.pace.pay() {
+            return self.compact();
+        }
+        let Some(begin) = self.compaction.pace.is_due(|| self.reader.region().clock()) else { return true };
+        loop {
+            let goes_on = self.compact();
+            let rests = self.compaction.pace.rests(begin, self.reader.region().clock());
+            if rests || !goes_on {
+                return goes_on;
+            }
         }
     }
 
@@ -243,7 +279,7 @@ impl<R: Region> TableWriter<R> {
             }
             // What was free at the last step may have become a run since, and this be the middle of it.
             let Some(first) = self.span_at(span).filter(|first| first.place == 0) else {
-                span += 1;
+                span = self.after_free_spans(span + 1);
                 continue;
             };
             let class = first.class;
@@ -260,6 +296,14 @@ impl<R: Region> TableWriter<R> {
             (span, block, standing) = (span + class.run_spans(), 0, 0);
         }
         Ok(Phase::Survey { span, block, standing })
+    }
+
+    /// The next span that is not free, or one that is not far from there: a table that has shrunk may have more of these
+    /// than blocks.
+    fn after_free_spans(&self, span: u64) -> u64 {
+        let (region, layout) = (self.reader.region(), self.reader.layout());
+        let end = region.load(NEXT_SPAN).min(layout.arena_spans()).min(span + FREE_SPANS_PER_LOOK);
+        (span..end).find(|span| region.load(layout.span_word(*span)) != 0).unwrap_or(span.max(end))
     }
 
     /// Whether the class still carves blocks from the run.

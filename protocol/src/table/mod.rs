@@ -22,6 +22,7 @@
 //! | `horizon` | what may be reused |
 //! | `waiting`, `rows` | what overwrites leave behind while there are pins |
 //! | `growth`, `reclaim`, `compact` | housekeeping in commits of its own |
+//! | `pace` | how much of the owner's time it takes to give memory back |
 //! | `changes` | the change ring: which keys the commits changed |
 //! | `terms` | what the manager may change while the table lives |
 //! | `verify` | the check of everything below |
@@ -77,6 +78,7 @@ mod layout;
 mod life;
 mod operations;
 mod ordered;
+mod pace;
 mod pin;
 mod reader;
 mod reclaim;

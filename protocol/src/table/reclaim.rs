@@ -91,8 +91,10 @@ impl<R: Region> TableWriter<R> {
         for step in 0..steps {
             // What goes wrong in a sweep can wait: nothing is lost, and the next write that needs it says so.
             let swept = |writer: &mut Self| matches!(writer.sweep(), Ok(true));
-            let stepped =
-                (step % 2 == 0 && swept(self)) || self.adjust_index() || swept(self) || self.compact();
+            let stepped = (step % 2 == 0 && swept(self))
+                || self.adjust_index()
+                || swept(self)
+                || self.compact_at_pace();
             if !stepped {
                 self.chores = false;
                 return;

@@ -123,6 +123,7 @@ impl<R: Region> TableWriter<R> {
     fn new_run(&mut self, class: Class) -> Result<Fresh, WriteError> {
         let spans = class.run_spans();
         self.check_run(class)?;
+        self.note_growth(class.run_spans());
         let unused = self
             .reader
             .layout()
