@@ -20,7 +20,7 @@ fn main() {
     let runs = if is_bench { 5 } else { 1 };
     println!("{entries} entries in {}", env::temp_dir().display());
     store::measure(entries, runs);
-    writer::measure(Duration::from_millis(if is_bench { 5000 } else { 50 }));
+    writer::measure(Duration::from_millis(if is_bench { 4000 } else { 50 }), runs + 2);
 }
 
 /// How long something takes, in milliseconds.
