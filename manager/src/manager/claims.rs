@@ -4,7 +4,8 @@
 //!
 //! A manager that dies knows whose the pins are, and the next one does not. Whoever has one says so when it is back; what
 //! nobody has said for ten seconds is given back. Those are counted from the first manager that did not know, by a word
-//! beside the pin: managers may die more often than that.
+//! beside the pin: managers may die more often than that. Of the pins of its checkpoints a manager says at once that nobody
+//! will claim them.
 
 use super::client::ClientId;
 use super::clock::now_ns;
@@ -97,7 +98,6 @@ impl Claims {
             Err(PinError::TooMany) if self.one_gives_way(region) => self.pinning.pin(region)?,
             pinned => pinned?,
         };
-        table::set_unclaimed_since(region, pin, None);
         self.pins.push(Granted { to, pin, since: Instant::now() });
         Ok(pin)
     }
@@ -115,7 +115,7 @@ impl Claims {
             |granted: &&mut Granted| granted.pin == pin && matches!(granted.to, Holder::Unknown { .. });
         if let Some(granted) = self.pins.iter_mut().find(unclaimed) {
             granted.to = Holder::Client(by);
-            table::set_unclaimed_since(region, pin, None);
+            self.pinning.note_unclaimed(region, pin, None);
         }
     }
 
@@ -127,7 +127,7 @@ impl Claims {
         let now_s = now_s();
         let adopted = |pin| {
             let since_s = table::unclaimed_since(region, pin).unwrap_or(now_s);
-            table::set_unclaimed_since(region, pin, Some(since_s));
+            self.pinning.note_unclaimed(region, pin, Some(since_s));
             Granted { to: Holder::Unknown { since_s }, pin, since }
         };
         self.pins = table::adopt_pins(region).into_iter().map(adopted).collect();
@@ -346,6 +346,21 @@ mod tests {
         // A place that was waited for says nothing of the next pin there.
         assert_eq!(last.pin(&region, A).unwrap().slot(), lost.slot());
         assert_eq!(table::unclaimed_since(&region, lost), None);
+    }
+
+    #[test]
+    fn what_a_manager_pinned_for_a_checkpoint_does_not_outlive_it() {
+        let (region, mut before) = (table(), Claims::new(Duration::ZERO));
+        let pinning = before.make_durable(&region);
+        let of_client = before.pin(&region, A).unwrap();
+        // It is killed while it has both.
+        std::mem::forget(pinning.hold(&region).unwrap());
+        assert_eq!(pins(&region), 2);
+        let mut next = Claims::new(Duration::from_secs(3600));
+        next.adopt(&region);
+        assert!(next.next_expiry().is_some_and(|due| due <= Instant::now()));
+        assert_eq!(next.give_back_unclaimed(&region, now_s()), 1);
+        assert_eq!(table::pins(&region), [of_client]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Kills, waits until all is as it should be, and kills again; in the end everything is compared once more.
 
+use super::disk;
 use super::inspection::inspect;
 use super::kills::{Kind, Round, Rounds};
 use super::notes::{Count, Ledger, Phase, READERS, Tally};
@@ -257,6 +258,7 @@ impl<'a> Director<'a> {
             self.verdict.leaked_blocks += inspected.leaked_blocks;
             self.verdict.corrupt.extend(inspected.corrupt);
         }
+        self.verdict.hydrated = disk::look(self.stage, &self.ledgers())?;
         self.count();
         Ok(())
     }

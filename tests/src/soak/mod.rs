@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Owners do everything that a table can do, and note each commit before they make it and when it has returned. An heir
-//! compares the whole table with that, and so do readers and watches, wherever the notes stood still meanwhile.
+//! compares the whole table with that, and so do readers and watches, wherever the notes stood still meanwhile. Two of the
+//! tables are on disk too: in the end everything is killed at once, and what is read from there is compared as well.
 //!
 //! | file | what is in it |
 //! | --- | --- |
@@ -21,11 +22,12 @@
 //! | `notes` | the ledger, in shared memory of the soak's own |
 //! | `owner`, `reader`, `watcher` | what the processes do |
 //! | `kills`, `director`, `stage`, `progress` | who is killed, when, and what must be so before the next |
-//! | `inspection`, `verdict` | the last look, and what came of it all |
+//! | `inspection`, `disk`, `verdict` | the last look, also at what is on disk, and what came of it all |
 
 mod content;
 mod dice;
 mod director;
+mod disk;
 mod inspection;
 mod kills;
 mod model;

@@ -9,6 +9,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::{env, fs};
 
+/// The folder of what is on disk, in the house's folder.
+pub(super) const STORE: &str = "store";
+
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// All of it. Dropped, everything ends.
@@ -28,7 +31,9 @@ impl Stage {
         let words = [program.to_str().ok_or("the path of this program is not UTF-8")?, "role", "own"];
         let seed = seed.to_string();
         let words: Vec<&str> = words.into_iter().chain([seed.as_str()]).collect();
-        let house = House::start_as(&program, "warn", |_| tables::configuration(&words, path));
+        let house = House::start_as(&program, "warn", |folder| {
+            tables::configuration(&words, path, &folder.join(STORE))
+        });
         let mut stage = Self { notes, readers: Vec::new(), house, shared };
         drop(stage.house.client());
         for number in 0..READERS {

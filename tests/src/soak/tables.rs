@@ -4,6 +4,7 @@
 use heirloom_worker::Kind;
 use std::fmt::Write;
 use std::ops::Range;
+use std::path::Path;
 
 /// Places for entries of a table, numbered from 0. In the sets each is a key of its own; in the bags four share a key.
 pub(super) const SLOTS: u64 = 2048;
@@ -30,14 +31,16 @@ pub(super) struct Table {
     pub(super) kind: Kind,
     /// The name of the workers that may own it.
     pub(super) worker: &'static str,
+    /// Whether it is on disk too.
+    pub(super) is_durable: bool,
 }
 
 /// All of them.
 pub(super) const TABLES: [Table; 4] = [
-    Table { kind: Kind::Set, worker: "left" },
-    Table { kind: Kind::OrderedSet, worker: "right" },
-    Table { kind: Kind::Bag, worker: "left" },
-    Table { kind: Kind::DuplicateBag, worker: "right" },
+    Table { kind: Kind::Set, worker: "left", is_durable: true },
+    Table { kind: Kind::OrderedSet, worker: "right", is_durable: false },
+    Table { kind: Kind::Bag, worker: "left", is_durable: false },
+    Table { kind: Kind::DuplicateBag, worker: "right", is_durable: true },
 ];
 
 /// The groups of workers.
@@ -95,14 +98,18 @@ impl Table {
     }
 }
 
-/// The configuration: every worker is `command`, followed by its name and the path of the notes.
-pub(super) fn configuration(command: &[&str], notes: &str) -> String {
+/// The configuration: every worker is `command`, followed by its name and the path of the notes; what is durable is in that
+/// folder, and written so often that the manager is often killed at it.
+pub(super) fn configuration(command: &[&str], notes: &str, store: &Path) -> String {
     // Each kill is a restart on purpose, and no crash loop.
-    let mut text = String::from("[supervisor]\nintensity = 1000000\n");
+    let mut text = format!("[supervisor]\nintensity = 1000000\n\n[manager]\nstore = {store:?}\n");
     for table in TABLES {
+        let durability =
+            if table.is_durable { r#"{ mode = "interval", every = "20ms" }"# } else { r#""memory""# };
         let _ = write!(
             text,
-            "\n[[table]]\nid = \"{}\"\ntype = \"{}\"\nmax_bytes = \"64MiB\"\nfind_me = {{ name = \"{}\" }}\n",
+            "\n[[table]]\nid = \"{}\"\ntype = \"{}\"\nmax_bytes = \"64MiB\"\nfind_me = {{ name = \"{}\" }}\n\
+             durability = {durability}\n",
             table.id(),
             table.id(),
             table.worker

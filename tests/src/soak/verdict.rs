@@ -32,6 +32,8 @@ pub(super) struct Verdict {
     pub(super) leaked_pins: u64,
     /// Blocks that have no use and are not free, by the account of `verify`.
     pub(super) leaked_blocks: u64,
+    /// Entries that were read from disk, and compared, after everything was killed in the end.
+    pub(super) hydrated: u64,
     /// What `verify` found wrong, by table.
     pub(super) corrupt: Vec<String>,
     /// From the kill of an owner to the first commit of the heir, in microseconds.
@@ -108,6 +110,7 @@ impl Verdict {
             "failed_reads": self.failed_reads,
             "overtaken": self.overtaken,
             "unequal_watches": self.unequal_watches,
+            "hydrated": self.hydrated,
             "leaked_pins": self.leaked_pins,
             "leaked_blocks": self.leaked_blocks,
             "corrupt": self.corrupt,
