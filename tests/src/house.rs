@@ -193,10 +193,13 @@ fn children_of(pid: u32) -> Vec<u32> {
     children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// Whether it is gone, or dead and not yet waited for by whoever has inherited it.
+/// Whether it is gone, or dead and not yet waited for by whoever has inherited it: its first thread is a zombie, and there is
+/// no other that still waits for the disk, say, and has its files open.
 fn is_dead(pid: u32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
+    let Some((_, fields)) = stat.rsplit_once(") ") else { return false };
+    let (state, threads) = (fields.split(' ').next(), fields.split(' ').nth(17));
+    state == Some("Z") && threads.is_some_and(|threads| matches!(threads, "0" | "1"))
 }
 
 impl Drop for House {

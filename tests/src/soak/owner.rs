@@ -157,8 +157,9 @@ fn commit(
             thread::sleep(NAP);
             continue;
         }
-        // At full speed for some commits, then not at all for a moment, in which whoever reads can compare everything.
-        for _ in 0..50 + dice.below(1500) {
+        // At full speed for some commits, then not at all for a moment, in which whoever reads can compare everything, and
+        // the processors are there for those who restart what was killed.
+        for _ in 0..20 + dice.below(400) {
             let now_ms = now_ms();
             let commit = plan::next(&model, ledger.returned() + 1, attempt, seed, now_ms);
             ledger.intend(&commit);
@@ -186,7 +187,7 @@ fn commit(
         if dice.below(4) == 0 {
             writer.remove_expired(64).map_err(Failure::from)?;
         }
-        thread::sleep(Duration::from_micros(dice.below(2000)));
+        thread::sleep(Duration::from_micros(dice.below(6000)));
     }
     Ok(())
 }

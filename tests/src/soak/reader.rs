@@ -17,7 +17,7 @@ use std::time::Duration;
 use std::{process, thread};
 
 /// Between two reads of many entries: readers do not take the processors from the owners.
-const PAUSE: Duration = Duration::from_millis(2);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Runs as the reader of that number.
 pub(super) fn run(socket: &Path, number: u64, notes: &Path) -> Result<(), Box<dyn Error>> {
