@@ -64,7 +64,7 @@ impl Iterator for Rounds {
         Some(Round {
             kind,
             table: TABLES[rng.random_range(0..TABLES.len())],
-            aimed: rng.random_range(0..4) == 0,
+            aimed: rng.random_range(0..32) == 0,
             hasty: rng.random_range(0..8) == 0,
             after: Duration::from_micros(rng.random_range(0..4000)),
             reader_too: rng.random_range(0..16) == 0,
