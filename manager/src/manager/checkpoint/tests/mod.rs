@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod beside_an_owner;
+mod host_crash;
 mod model;
 mod trouble;
 
@@ -25,7 +26,7 @@ struct Content {
 }
 
 fn region(kind: Kind, incarnation: u64) -> Arc<HeapRegion> {
-    let mut options = TableOptions::new(kind, 2 << 20);
+    let mut options = TableOptions { reserve_bytes: 4 << 20, ..TableOptions::new(kind, 2 << 20) };
     options.incarnation = incarnation;
     let region = Arc::new(HeapRegion::new(options.segment_bytes() / 8));
     table::create(&region, &options).unwrap();
