@@ -130,7 +130,7 @@
 //! | `i/0`, `all/0` | `heirloom status` |
 //! | `i/1`, `i/2`, `i/3` | `heirloom scan TABLE`, a page at a time with `--limit` and `--from` |
 //! | `whereis/1` | [`Client::reader`](crate::Client::reader): tables are known by their id only |
-//! | `delete/1` | none: a table lives as long as the configuration has it. [`Writer::clear`] empties it and gives its memory back |
+//! | `delete/1` | none: a table lives as long as the configuration has it. [`Writer::clear`] empties it, and its memory goes back to the host as the owner writes on |
 //! | `rename/2` | none: the id is the configuration's, and readers in other processes know it |
 //! | `tab2file/2`, `/3`, `file2tab/1`, `/2`, `tabfile_info/1` | `heirloom dump`, `heirloom load`: CSV, JSON lines, or a binary form with checksums |
 //! | `to_dets/2`, `from_dets/2` | the configuration: `durability` writes checkpoints by itself, `hydrate` reads them |

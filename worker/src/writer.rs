@@ -134,7 +134,8 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Writer<K, V> {
 
     typed_operations!();
 
-    /// Removes all entries, in one commit, and says how many there were. Succeeds also in a full table.
+    /// Removes all entries, in one commit, and says how many there were. Succeeds also in a full table. Their memory serves
+    /// new entries at once; it goes back to the host a second later, while this writes on, in a tenth of its time.
     ///
     /// # Errors
     /// [`WriteError`]; then nothing has changed.
