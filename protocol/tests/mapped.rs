@@ -259,7 +259,7 @@ fn memory_goes_back_to_the_host() {
     let begin = Instant::now();
     let mut round = 0_u64;
     while memory() * 4 >= full || writer.reader().info().used_bytes * 4 >= used {
-        assert!(begin.elapsed() < Duration::from_secs(60), "{full} bytes of the host, then {}", memory());
+        assert!(begin.elapsed() < Duration::from_secs(300), "{full} bytes of the host, then {}", memory());
         for _ in 0..1000 {
             writer.insert(b"beat", &round.to_le_bytes()).expect("there is room");
             round += 1;

@@ -66,7 +66,8 @@ impl Pace {
     /// The table took memory for so many blocks from the host, where it might have done with what it has.
     /// No more is owed than it takes to go through all the blocks there are.
     pub(super) fn owe(&mut self, blocks: u64, all: u64) {
-        self.owed = self.owed.saturating_add(STEPS_PER_BLOCK * blocks).min(STEPS_PER_BLOCK * all);
+        let owed = self.owed.saturating_add(STEPS_PER_BLOCK.saturating_mul(blocks));
+        self.owed = owed.min(STEPS_PER_BLOCK.saturating_mul(all));
     }
 
     /// Whether one step is owed, which this pays.
