@@ -40,6 +40,7 @@ use super::layout::{
     NEXT_SPAN, Queue, fresh_word, queue_word,
 };
 use super::pace::Pace;
+use super::pin::held;
 use super::root::MIN_BUCKETS;
 use super::space::spans_in_use;
 use super::spans::{Span, span_of};
@@ -142,6 +143,15 @@ impl Compaction {
         }
     }
 
+    /// Notes that a block was handed out. With the last one of the round that a queue is taken, the round is over.
+    pub(super) fn hands_out(&mut self, block: Unit) {
+        if let Phase::Collect { until, left, .. } = &mut self.phase
+            && *until == block
+        {
+            *left = 0;
+        }
+    }
+
     /// Whether blocks may have to be passed over.
     #[inline]
     pub(super) fn is_draining(&self) -> bool {
@@ -159,33 +169,38 @@ impl<R: Region> TableWriter<R> {
 
     /// Begins a pass where one is worth it. Called once for each batch of commits.
     pub(super) fn consider_compaction(&mut self) {
-        if !matches!(self.compaction.phase, Phase::Idle) {
+        if !matches!(self.compaction.phase, Phase::Idle) || self.is_fruitless(1) {
             return;
         }
-        let is_wanted = !self.is_fruitless(1)
-            && self.space.pins.is_empty()
-            && (self.is_scattered() || self.log_is_long() || self.spare_buckets().is_some());
-        if !is_wanted {
-            self.compaction.pace.unwanted();
-        } else if self.compaction.pace.may_begin(self.reader.region().clock()) {
+        // What only pins need is not free, and is needed again with the next snapshot.
+        let held = if self.space.pins.is_empty() { 0 } else { held(self.reader.region()).bytes / UNIT_BYTES };
+        if !self.is_scattered_beside(held) && !self.log_is_long() && self.spare_buckets().is_none() {
+            self.compaction.pace.has_no_work();
+        } else if self.space.pins.is_empty() && self.compaction.pace.may_begin(self.reader.region().clock()) {
             self.begin_pass();
+        } else {
+            // With the next batch, for which nothing else may be waiting.
+            self.space.wait();
         }
     }
 
-    fn is_scattered(&self) -> bool {
+    /// Whether a pass is worth it for what is free, less so many units.
+    fn is_scattered_beside(&self, held: u64) -> bool {
         let (units, free) = self.free_units();
+        let free = free.saturating_sub(held);
         free >= self.compaction.least_free_units && free > units / FREE_PART
     }
 
-    /// Notes that a class takes so many spans from the host.
+    /// Notes that a class took so many spans from the host.
     pub(super) fn note_growth(&mut self, spans: u64) {
-        if self.space.pins.is_empty() && self.is_scattered() {
+        if self.space.pins.is_empty() && self.is_scattered_beside(0) {
             let (blocks, in_use) = (self.reader.region().load(BLOCKS), spans_in_use(self.reader.region()));
             self.compaction.pace.owe(blocks.saturating_mul(spans).div_ceil(in_use.max(1)), blocks);
+            self.space.wait();
         }
     }
 
-    /// Takes the steps that are due now; false where there is nothing to do.
+    /// Takes the steps that are due now; false where none are.
     pub(super) fn compact_at_pace(&mut self) -> bool {
         if matches!(self.compaction.phase, Phase::Idle) {
             return false;
@@ -193,14 +208,21 @@ impl<R: Region> TableWriter<R> {
         if self.compaction.pace.pay() {
             return self.compact();
         }
-        let Some(begin) = self.compaction.pace.is_due(|| self.reader.region().clock()) else { return true };
+        let Some(begin) = self.compaction.pace.begin_slice(|| self.reader.region().clock()) else {
+            return false;
+        };
         loop {
-            let goes_on = self.compact();
-            let rests = self.compaction.pace.rests(begin, self.reader.region().clock());
-            if rests || !goes_on {
-                return goes_on;
+            let stepped = self.compact();
+            let is_over = self.compaction.pace.end_step(begin, self.reader.region().clock());
+            if is_over || !stepped {
+                return stepped;
             }
         }
+    }
+
+    /// Whether there are steps that are not due yet.
+    pub(super) fn compacts_later(&self) -> bool {
+        !matches!(self.compaction.phase, Phase::Idle) && self.space.pins.is_empty()
     }
 
     fn begin_pass(&mut self) {
@@ -243,6 +265,7 @@ impl<R: Region> TableWriter<R> {
 
     fn end_pass(&mut self) {
         self.compaction.phase = Phase::Idle;
+        self.compaction.pace.has_no_work();
         self.compaction.draining = self.reader.region().load(DRAINING) != 0;
         let allocated = self.reader.region().load(ALLOCATED);
         self.compaction.fruitless = (self.compaction.released == 0).then_some((self.version, allocated));

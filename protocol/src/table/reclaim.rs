@@ -96,7 +96,7 @@ impl<R: Region> TableWriter<R> {
                 || swept(self)
                 || self.compact_at_pace();
             if !stepped {
-                self.chores = false;
+                self.chores = self.compacts_later();
                 return;
             }
         }

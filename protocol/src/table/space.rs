@@ -69,8 +69,11 @@ impl<R: Region> TableWriter<R> {
         self.allocates = true;
         self.space.allocated += class.units() as i64;
         let Some(block) = self.take_first(class)? else { return self.allocate_fresh(class) };
-        if self.compaction.is_draining() && self.is_draining(block) {
-            return self.allocate_undrained(block, class);
+        if self.compaction.is_draining() {
+            self.compaction.hands_out(block);
+            if self.is_draining(block) {
+                return self.allocate_undrained(block, class);
+            }
         }
         Ok(block)
     }
@@ -123,7 +126,6 @@ impl<R: Region> TableWriter<R> {
     fn new_run(&mut self, class: Class) -> Result<Fresh, WriteError> {
         let spans = class.run_spans();
         self.check_run(class)?;
-        self.note_growth(class.run_spans());
         let unused = self
             .reader
             .layout()
@@ -143,6 +145,7 @@ impl<R: Region> TableWriter<R> {
             let blocks = self.stage.header(self.reader.region(), BLOCKS);
             self.stage.store_header(BLOCKS, blocks + class.run_blocks());
         }
+        self.note_growth(spans);
         Ok(Fresh { next, end: Unit(end) })
     }
 
