@@ -87,7 +87,7 @@ pub(super) struct Compaction {
     released: u64,
     /// The version at which the last pass ended that gave nothing back, and the units that were allocated then.
     fruitless: Option<(u64, u64)>,
-    pub(super) pace: Pace,
+    pace: Pace,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,8 @@
 use super::model::{Model, Slot, is_conserved};
 use super::tables::{FIRST_WRITE, Table};
 use super::value::{Entry, entry_of};
-use heirloom_worker::ReadError;
+use heirloom_worker::{ReadError, Reader};
+use std::ops::ControlFlow;
 
 /// The entries that were read, by key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,17 @@ impl Content {
         scan(&mut |key, value| content.add(key, &value))?;
         content.keys.iter_mut().for_each(|entries| entries.sort_unstable());
         Ok(content)
+    }
+
+    /// All that a reader shows.
+    pub(super) fn of(table: Table, reader: &Reader<u64, [u8]>) -> Result<Self, ReadError> {
+        Self::gather(table, |each| {
+            let scanned = reader.scan(|key, value| {
+                each(key, value);
+                ControlFlow::<()>::Continue(())
+            });
+            scanned.map(drop)
+        })
     }
 
     /// One more entry.

@@ -10,7 +10,6 @@ use heirloom_manager::manager::Manager;
 use heirloom_manager::manager::embedded::Table;
 use heirloom_worker::{Kind, Reader};
 use std::error::Error;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// Flushes what is durable, kills everything, and compares what another manager finds on disk with the ledgers. Nobody
@@ -39,13 +38,7 @@ pub(super) fn look(stage: &mut Stage, ledgers: &[Ledger<SharedRegion>]) -> Resul
     let mut entries = 0;
     for ledger in durable() {
         let reader: Reader<u64, [u8]> = client.reader(ledger.table.id())?;
-        let found = Content::gather(ledger.table, |each| {
-            let scanned = reader.scan(|key, value| {
-                each(key, value);
-                ControlFlow::<()>::Continue(())
-            });
-            scanned.map(drop)
-        })?;
+        let found = Content::of(ledger.table, &reader)?;
         entries += found.entries();
         ledger.add(Count::Torn, found.torn);
         settle(&found, reader.snapshot()?.bequest::<u64>()?.unwrap_or(0), ledger, now_ms())?;

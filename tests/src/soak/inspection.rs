@@ -8,7 +8,6 @@ use heirloom_manager::chaos::SharedRegion;
 use heirloom_protocol::message::LOADER;
 use heirloom_worker::{HandOn, VerifyReport, Worker, Writer};
 use std::error::Error;
-use std::ops::ControlFlow;
 use std::path::Path;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -42,13 +41,7 @@ pub(super) fn inspect(socket: &Path, ledger: &Ledger<SharedRegion>) -> Outcome<I
 
     // Bytes here, since only they can be verified; the content is read as what it is.
     let reader = worker.reader::<u64, [u8]>(table.id())?;
-    let found = Content::gather(table, |each| {
-        let scanned = reader.scan(|key, value| {
-            each(key, value);
-            ControlFlow::<()>::Continue(())
-        });
-        scanned.map(drop)
-    })?;
+    let found = Content::of(table, &reader)?;
     ledger.add(Count::Torn, found.torn);
     settle(&found, bequest, ledger, now_ms())?;
     Ok(match sweep(&mut writer) {

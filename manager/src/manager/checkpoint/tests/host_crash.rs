@@ -2,85 +2,18 @@
 //! all memory are gone, and of what was not synced any part. The next table is filled from that disk, and its owner goes on,
 //! until the host crashes again.
 
+use super::owner::{At, Owner, Record};
 use super::*;
 use crate::store::crashing::Disk;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-const KEYS: u64 = 200;
 const CHECKPOINTS: usize = 6;
 
-/// What a table is of: its last write, and the last one that cleared it before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct At {
-    write: u64,
-    cleared: u64,
-}
-
-/// Each key has the last write of it since the last clear.
-fn expected(at: At) -> Content {
-    let from = at.cleared.max(at.write.saturating_sub(KEYS - 1)).max(1);
-    let entry = |write: u64| ((write % KEYS).to_be_bytes().to_vec(), value(write), Attributes::default());
-    let mut entries: Vec<_> = (from..=at.write).map(entry).collect();
-    entries.sort_by(|one, other| one.0.cmp(&other.0));
-    let bequest = (at.write > 0).then(|| at.write.to_be_bytes().to_vec());
-    Content { entries, bequest, schema: None }
-}
-
-fn value(write: u64) -> Vec<u8> {
-    write.to_be_bytes().repeat(1 + (write % 29) as usize)
-}
-
-/// Which versions of which incarnations are of which write.
-#[derive(Debug, Default)]
-struct Record(Mutex<HashMap<u64, Vec<(u64, At)>>>);
-
-impl Record {
-    fn note(&self, incarnation: u64, version: u64, at: At) {
-        self.0.lock().unwrap().entry(incarnation).or_default().push((version, at));
-    }
-
-    /// A version of housekeeping is as the commit before it.
-    fn at(&self, incarnation: u64, version: u64) -> At {
-        let record = self.0.lock().unwrap();
-        let of_this = record.get(&incarnation).expect("the disk names no incarnation that there was not");
-        of_this.iter().rev().find(|(noted, _)| *noted <= version).expect("it began before").1
-    }
-}
-
-/// Commits as fast as it can.
-fn commit_on(
-    mut owner: TableWriter<Arc<HeapRegion>>,
-    incarnation: u64,
-    record: &Record,
-    enough: &AtomicBool,
-) {
-    let mut random = SmallRng::seed_from_u64(incarnation);
-    let mut at = record.at(incarnation, owner.version());
-    while !enough.load(Ordering::Relaxed) {
-        at.write += 1;
-        let mut transaction = owner.transaction();
-        if random.random_range(0..500) == 0 {
-            transaction.clear();
-            at.cleared = at.write;
-        }
-        transaction.insert(&(at.write % KEYS).to_be_bytes(), &value(at.write)).unwrap();
-        transaction.bequeath(&at.write.to_be_bytes()).unwrap();
-        // Under the lock, so that a version that is on disk is in the record.
-        let mut noted = record.0.lock().unwrap();
-        let version = transaction.commit().unwrap();
-        noted.entry(incarnation).or_default().push((version, at));
-        drop(noted);
-        if at.write.is_multiple_of(16) {
-            thread::yield_now();
-        }
-    }
-}
+const OWNER: Owner = Owner { keys: 200, lengths: 29, clears: 500, pause: 16 };
 
 /// One boot of the host: what was done to its disk, and what had returned by when.
 struct Boot {
@@ -89,12 +22,21 @@ struct Boot {
     returned: Vec<(usize, At)>,
 }
 
+fn open_on(disk: &Disk, kind: Kind) -> Store {
+    Store::open_on(disk.backend(), Path::new("t.redb"), Some(&identity(kind))).unwrap()
+}
+
+/// Which write a store is of, by the version that it says.
+fn noted(store: &Store, record: &Record) -> At {
+    store.at().map_or(At::default(), |at| record.at(at.incarnation, at.version))
+}
+
 /// From that disk on: fills a table, and checkpoints it while its owner commits.
 fn boot(kind: Kind, bytes: Vec<u8>, incarnation: u64, record: &Record) -> Boot {
     let disk = Disk::with(bytes);
-    let mut store = Store::open_on(disk.backend(), Path::new("t.redb"), Some(&identity(kind))).unwrap();
+    let mut store = open_on(&disk, kind);
     let table = region(kind, incarnation);
-    let found = store.at().map_or(At { write: 0, cleared: 0 }, |at| record.at(at.incarnation, at.version));
+    let found = noted(&store, record);
     store.hydrate(Arc::clone(&table)).unwrap();
     assert_eq!(disk.notes(), 0, "who only reads does not write");
     let owner = writer(&table);
@@ -104,7 +46,7 @@ fn boot(kind: Kind, bytes: Vec<u8>, incarnation: u64, record: &Record) -> Boot {
     let mut returned = vec![(0, found)];
     let enough = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| commit_on(owner, incarnation, record, &enough));
+        scope.spawn(|| OWNER.commit_on(owner, incarnation, record, &enough));
         while returned.len() < CHECKPOINTS {
             if let Some(copied) = copier.checkpoint(&mut store).unwrap() {
                 returned.push((disk.notes(), record.at(incarnation, copied.version)));
@@ -120,13 +62,11 @@ impl Boot {
     /// What is on the disk after a crash then is the version that it says, and none before the last that returned.
     fn check(&self, kind: Kind, crash: usize, record: &Record, random: &mut SmallRng) -> Vec<u8> {
         let bytes = self.disk.crashed(crash, random);
-        let store =
-            Store::open_on(Disk::with(bytes.clone()).backend(), Path::new("t.redb"), Some(&identity(kind)));
-        let store = store.unwrap();
-        let at = store.at().map_or(At { write: 0, cleared: 0 }, |at| record.at(at.incarnation, at.version));
+        let store = open_on(&Disk::with(bytes.clone()), kind);
+        let at = noted(&store, record);
         let mut found = stored(&store, kind);
         found.entries.sort_by(|one, other| one.0.cmp(&other.0));
-        assert_eq!(found, expected(at), "crash {crash}: not the version that it says");
+        assert_eq!(found, OWNER.expected(at), "crash {crash}: not the version that it says");
         let promised = self.returned.iter().rfind(|(sure, _)| *sure <= crash).unwrap().1;
         assert!(at.write >= promised.write, "crash {crash}: {at:?}, and {promised:?} had returned");
         bytes

@@ -5,6 +5,7 @@
 mod beside_an_owner;
 mod host_crash;
 mod model;
+mod owner;
 mod trouble;
 
 use super::copy::Copier;
