@@ -5,7 +5,6 @@ mod support;
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use heirloom_protocol::region::{MappedRegion, Region};
@@ -235,34 +234,6 @@ fn huge_bytes() -> u64 {
         }
     }
     kib * 1024
-}
-
-/// What a snapshot needed goes back although nothing else makes the owner look round: it finds a free block for each write.
-#[test]
-fn what_a_snapshot_needed_goes_back_while_the_owner_writes_seldom() {
-    let _turn = support::alone();
-    const KEYS: u64 = 30_000;
-    let options = TableOptions::set(256 << 20);
-    let segment = Segment::create("test", options.segment_bytes()).expect("a segment");
-    let region = Arc::new(MappedRegion::writable(segment.fresh_writable().expect("fresh")).expect("mapped"));
-    table::create(&region, &options).expect("created");
-    let mut writer = TableWriter::open(region.clone(), 0).expect("opened");
-    let mut write = |number: u64| {
-        writer.insert(&(number % KEYS).to_le_bytes(), &[number as u8; 64]).expect("there is room");
-        writer.reader().info().used_bytes
-    };
-    let alone = (0..2 * KEYS).map(&mut write).last().expect("a write");
-    let pin = table::pin(&region).expect("there are no others");
-    let beside_a_pin = (0..KEYS).map(&mut write).last().expect("a write");
-    table::unpin(&region, pin);
-    assert!(beside_a_pin > alone * 3 / 2, "{alone} bytes, and {beside_a_pin} with a snapshot");
-    // Fewer writes than there are free blocks.
-    let mut writes = 0..KEYS * 9 / 10;
-    while writes.next().map(&mut write).expect("it goes back sooner") > alone * 5 / 4 {
-        thread::sleep(Duration::from_millis(1));
-    }
-    println!("{alone} bytes, {beside_a_pin} with a snapshot; {writes:?} are left");
-    table::verify(&region).expect("whole");
 }
 
 /// What a table gives back, the kernel has back.

@@ -1,10 +1,13 @@
 //! Memory comes back: to other classes, and to the host.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::support::{new_table, new_table_of};
-use crate::region::{HeapRegion, Region};
+use crate::region::{HeapRegion, OutOfMemory, Region};
 use crate::table::class::SPAN_UNITS;
 use crate::table::layout::{BLOCKS, FREE_SPANS, LOG_PRESENT, LOG_STEP_WORDS, MOST_BUCKETS};
 use crate::table::{self, Kind, TableOptions, TableReader, TableWriter};
@@ -44,6 +47,73 @@ fn nor_do_they_at_the_pace_of_a_real_owner() {
     let region = Arc::new(MappedRegion::writable(segment.fresh_writable().unwrap()).unwrap());
     table::create(&region, &options).unwrap();
     change_sizes(&mut TableWriter::open(region.clone(), 0).unwrap());
+    table::verify(&region).unwrap();
+}
+
+/// A region whose time passes as the test says, and by a little with each look: so that a slice is one step, as it is on the
+/// slowest of machines.
+struct Timed {
+    heap: HeapRegion,
+    micros: AtomicU64,
+}
+
+impl Timed {
+    const LOOK: u64 = 25;
+
+    fn pass(&self, micros: u64) {
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+    }
+}
+
+impl Region for Timed {
+    fn words(&self) -> u64 {
+        self.heap.words()
+    }
+
+    fn load(&self, word: u64) -> u64 {
+        self.heap.load(word)
+    }
+
+    fn store(&self, word: u64, value: u64) {
+        self.heap.store(word, value);
+    }
+
+    fn make_present(&self, words: Range<u64>) -> Result<(), OutOfMemory> {
+        self.heap.make_present(words)
+    }
+
+    fn clock(&self) -> Option<Duration> {
+        self.pass(Self::LOOK);
+        Some(Duration::from_micros(self.micros.load(Ordering::Relaxed)))
+    }
+}
+
+/// It goes back although nothing else makes the owner look round: each write finds a free block.
+#[test]
+fn what_a_snapshot_needed_goes_back_while_the_owner_writes_seldom() {
+    const KEYS: u64 = 30_000;
+    let options = TableOptions { reserve_bytes: 16 << 20, ..TableOptions::set(16 << 20) };
+    let region =
+        Arc::new(Timed { heap: HeapRegion::new(options.segment_bytes() / 8), micros: AtomicU64::new(0) });
+    table::create(&region, &options).unwrap();
+    let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+    let mut write = |number: u64| {
+        writer.insert(&(number % KEYS).to_le_bytes(), &[number as u8; 64]).unwrap();
+        region.pass(1000);
+        writer.reader().info().used_bytes
+    };
+    let alone = (0..2 * KEYS).map(&mut write).last().unwrap();
+    let pin = table::pin(&region).unwrap();
+    let beside_a_pin = (0..KEYS).map(&mut write).last().unwrap();
+    table::unpin(&region, pin);
+    assert!(beside_a_pin > alone * 3 / 2, "{alone} bytes, and {beside_a_pin} with a snapshot");
+    // Fewer writes than there are free blocks.
+    let needed = (0..KEYS * 9 / 10).map(&mut write).position(|used| used <= alone * 5 / 4);
+    assert!(
+        needed.is_some(),
+        "{alone} bytes, and {beside_a_pin} with a snapshot; then {}",
+        writer.reader().info().used_bytes
+    );
     table::verify(&region).unwrap();
 }
 
