@@ -131,6 +131,12 @@ impl Compaction {
         }
     }
 
+    /// The span that a survey will look at next.
+    #[cfg(test)]
+    pub(super) fn surveyed_span(&self) -> Option<u64> {
+        if let Phase::Survey { span, .. } = self.phase { Some(span) } else { None }
+    }
+
     /// What the next step will be about.
     #[cfg(test)]
     pub(super) fn phase_name(&self) -> Option<&'static str> {
