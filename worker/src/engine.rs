@@ -409,6 +409,15 @@ macro_rules! reads {
             }
 
             #[inline]
+            fn prefetch(&self, keys: &[&[u8]]) {
+                let $handle = self;
+                match $memory {
+                    $variants::Mapped($inner) => $of.prefetch(keys),
+                    $variants::Heap($inner) => $of.prefetch(keys),
+                }
+            }
+
+            #[inline]
             fn contains(&self, key: &[u8]) -> Result<bool, ReadError> {
                 let $handle = self;
                 match $memory {

@@ -61,6 +61,38 @@ fn many_entries_come_and_go() {
 }
 
 #[test]
+fn many_keys_are_read_as_one_by_one() {
+    for kind in [Table::set("sales"), Table::ordered_set("sales")] {
+        let (mut sales, reader) = table::<str, String>(kind);
+        for car in (0..100).step_by(3) {
+            sales.insert(format!("car {car}").as_str(), &car.to_string()).unwrap();
+        }
+        let snapshot = reader.snapshot().unwrap();
+        sales.insert("car 3", &"another".to_owned()).unwrap();
+        // Of many lengths, more than are read together, some of them twice, and most of them not there.
+        let keys: Vec<String> = (0..150).map(|car| format!("car {}", car % 120)).collect();
+        let one_by_one = |get: &dyn Fn(&String) -> Option<String>| keys.iter().map(get).collect::<Vec<_>>();
+        let now = one_by_one(&|key| reader.get(key.as_str()).unwrap());
+        assert_eq!(now[3].as_deref(), Some("another"));
+        assert_eq!(reader.get_many(keys.iter().map(String::as_str)).unwrap(), now);
+        assert_eq!(sales.get_many(keys.iter().map(String::as_str)).unwrap(), now);
+        let then = one_by_one(&|key| snapshot.get(key.as_str()).unwrap());
+        assert_eq!(snapshot.get_many(keys.iter().map(String::as_str)).unwrap(), then);
+        assert_eq!(then[3].as_deref(), Some("3"));
+        for number in [0, 1, 15, 16, 17, 32] {
+            let keys = || keys.iter().map(String::as_str).take(number);
+            let one_by_one = keys().map(|key| {
+                let mut bytes = Vec::new();
+                reader.get_bytes(key, &mut bytes).unwrap().then_some(bytes)
+            });
+            let mut together = Vec::new();
+            reader.get_many_bytes(keys(), |value| together.push(value.map(<[u8]>::to_vec))).unwrap();
+            assert_eq!(together, one_by_one.collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
 fn entries_expire() {
     let clock = Clock::manual(0);
     let mut rehearsal = Rehearsal::new(Table::set("sessions")).clock(clock.clone());

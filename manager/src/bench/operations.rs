@@ -13,7 +13,7 @@ use std::time::Instant;
 /// A table of ours, and who owns it.
 type Ours = (Writer<u64, [u8]>, Worker);
 
-/// How many writes a transaction has, and how many entries a range.
+/// How many writes a transaction has, how many entries a range, and how many keys are read together.
 const TOGETHER: usize = 100;
 
 pub(super) fn of_sets(stage: &Stage, work: &Work, report: &mut Report) -> Result<(), Failure> {
@@ -25,6 +25,11 @@ pub(super) fn of_sets(stage: &Stage, work: &Work, report: &mut Report) -> Result
         writer.info().used_bytes as f64 / work.len() as f64,
     );
     report.note("set_get_ns", "set: get, by the owner", gets(&writer, work)?);
+    report.note(
+        "set_get_many_ns",
+        "set: get, by the owner, 100 keys at a time",
+        gets_together(&writer, work)?,
+    );
     report.note("set_overwrite_ns", "set: overwrite, a commit each", overwrites(&mut writer, work)?);
     report.note(
         "transaction_100_ns",
@@ -96,6 +101,25 @@ fn fill_from_empty(stage: &Stage, work: &Work, kind: &str) -> Result<(Ours, f64)
 
 fn gets(writer: &Writer<u64, [u8]>, work: &Work) -> Result<f64, Failure> {
     passes(|pass| work.time_gets(pass, |key, value| Ok(writer.get_bytes(&key, value)?)))
+}
+
+fn gets_together(writer: &Writer<u64, [u8]>, work: &Work) -> Result<f64, Failure> {
+    passes(|pass| {
+        let (order, mut value, mut sum, mut missing) = (work.order(pass), work.value(), 0, 0);
+        let start = Instant::now();
+        for keys in order.chunks(TOGETHER) {
+            writer.get_many_bytes(keys, |found| match found {
+                Some(found) => {
+                    value.copy_from_slice(found);
+                    sum = checksum(sum, &value);
+                }
+                None => missing += 1,
+            })?;
+        }
+        let time = nanoseconds_each(start, order.len());
+        black_box(sum);
+        if missing > 0 { Err(format!("{missing} keys have no value").into()) } else { Ok(time) }
+    })
 }
 
 fn overwrites(writer: &mut Writer<u64, [u8]>, work: &Work) -> Result<f64, Failure> {

@@ -15,6 +15,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
 use super::TableInfo;
+use super::bucket::{Candidates, Slot};
 use super::class::Unit;
 use super::clock::Clock;
 use super::entry::{Attributes, Entry};
@@ -160,6 +161,29 @@ impl<R: Region> TableReader<R> {
         }
         value.truncate(start);
         self.get_again(key, hash, value)
+    }
+
+    /// Has the memory fetched in which these keys' values should be, so that the reads that come right after wait for it once
+    /// and not each for itself. It is a hint: what they find is found out then. A dozen or two keys are as many as a
+    /// processor fetches at a time. In a table with an order it does nothing: that is a walk, whose steps wait for each other.
+    pub fn prefetch(&self, keys: &[&[u8]]) {
+        let Ok(root) = self.layout.root(&self.region) else { return };
+        if self.layout.kind.is_ordered() {
+            return;
+        }
+        let buckets = keys.iter().map(|key| {
+            let hash = self.layout.hash(key);
+            (hash, self.layout.bucket(root.bucket(hash)))
+        });
+        for (_, bucket) in buckets.clone() {
+            self.region.prefetch(bucket);
+        }
+        for (hash, bucket) in buckets {
+            if let Some(lane) = Candidates::of(&self.region, bucket, hash).next() {
+                let block = self.layout.block(Slot { bucket, lane }.entry(&self.region));
+                (0..2).for_each(|line| self.region.prefetch(block + 8 * line));
+            }
+        }
     }
 
     /// For a get that was disturbed, and for all that is not the straight path.

@@ -129,6 +129,11 @@ impl<'r, R: Region> TableSnapshot<'r, R> {
         self.reader.read_as_of(self.as_of(), key, value)
     }
 
+    /// As [`TableReader::prefetch`]: where a key's value has not changed since, it is where the newest one is.
+    pub fn prefetch(&self, keys: &[&[u8]]) {
+        self.reader.prefetch(keys);
+    }
+
     /// Whether a key had a value.
     ///
     /// # Errors

@@ -127,6 +127,7 @@ fn read(words: &Words, reader: &TableReader<&Words>) {
 }
 
 fn gets(reader: &TableReader<&Words>) {
+    reader.prefetch(&[&key(0), &key(19), b"large"]);
     for number in (0..450).step_by(19) {
         let _ = reader.get(&key(number));
         let _ = reader.values(&key(number), &mut |_| true);

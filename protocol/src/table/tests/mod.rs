@@ -8,6 +8,7 @@
 //! | `operations`, `operations_model` | looking and writing in one step; entries that expire; the same against a map that expires | |
 //! | `ordered`, `bags` | the ordered index does what a `BTreeMap` does, and bags what lists of values do |
 //! | `bulk` | many entries at once: clear, load, what is expired, a million writes in one commit |
+//! | `prefetch` | what is fetched ahead is what the reads then look at |
 //! | `compaction` | memory comes back, to other classes and to the host |
 //! | `snapshots` | a pinned version stays as it was, and holds back what it must and no more |
 //! | `waiting` | what waits for pins goes when they do, in whatever order, and costs little |
@@ -39,6 +40,7 @@ mod ordered;
 #[cfg(loom)]
 mod orderings;
 mod pauses;
+mod prefetch;
 mod snapshots;
 mod support;
 mod threads;
