@@ -2,7 +2,13 @@
 //!
 //! ```text
 //! cargo bench -p heirloom-protocol --bench instructions             needs valgrind
+//! cargo bench ... -- --check                                        fails where one of ours takes more than is recorded
+//! cargo bench ... -- --record                                       what is measured now is what is recorded
 //! ```
+//!
+//! `instructions.txt`, beside this file, has what is recorded. An operation that takes 5 % more is a slow-down that somebody
+//! has to want; one that takes 5 % less is to be recorded, or the next slow-down hides behind it. Another compiler may make
+//! another count: the record says which one it is of.
 //!
 //! Each figure is the mean over 20,000 operations, one commit each, in random order on a table of 20,000 entries (twice as
 //! many after the inserts), with keys of 8 bytes and values of 64; a value that is read is copied out. Housekeeping, the
@@ -11,11 +17,15 @@
 //! of any length as a table has them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::env;
+use std::fmt::Write;
 use std::hint::black_box;
-use std::process::Command;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+use std::{env, fs};
 
-use heirloom_protocol::region::MappedRegion;
+use heirloom_protocol::region::{MappedRegion, OutOfMemory, Region};
 use heirloom_protocol::sys::segment::Segment;
 use heirloom_protocol::table::{self, Kind, Modify, Pin, TableOptions, TableWriter};
 
@@ -25,21 +35,35 @@ const SUBJECTS: [&str; 4] = ["set", "ordered_set", "HashMap", "BTreeMap"];
 /// Tells this program what to do once, under callgrind: a subject and an operation.
 const ROLE: &str = "HEIRLOOM_BENCH_COUNT";
 
-fn main() {
+/// What is ours, of the subjects.
+const OURS: usize = 2;
+/// A count may differ by so many percent from what is recorded.
+const TOLERANCE: u64 = 5;
+
+fn main() -> ExitCode {
     if let Ok(role) = env::var(ROLE) {
         let (subject, operation) = role.split_once(' ').expect("the role is a subject and an operation");
-        return run(subject, operation, 20_000);
+        run(subject, operation, 20_000);
+        return ExitCode::SUCCESS;
     }
-    if !env::args().any(|word| word == "--bench") {
+    let is_asked = |word: &str| env::args().any(|given| given == word);
+    if !is_asked("--bench") {
         // As a test: each once, and not counted.
         SUBJECTS
             .iter()
             .for_each(|subject| OPERATIONS.iter().for_each(|operation| run(subject, operation, 100)));
-        return;
+        return ExitCode::SUCCESS;
     }
     if Command::new("valgrind").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: valgrind is not installed");
-        return;
+        println!("SKIPPED: instructions are not counted, since there is no valgrind");
+        return ExitCode::SUCCESS;
+    }
+    if is_asked("--record") {
+        fs::write(record(), format!("{}\n{}", compiler(), counts())).expect("the record can be written");
+        return ExitCode::SUCCESS;
+    }
+    if is_asked("--check") {
+        return check(&fs::read_to_string(record()).expect("there is a record"), &counts());
     }
     println!(
         "{:<12} {}   instructions per operation",
@@ -50,6 +74,56 @@ fn main() {
         let counts = OPERATIONS.map(|operation| format!("{:>10}", count(subject, operation)));
         println!("{subject:<12} {}", counts.concat());
     }
+    ExitCode::SUCCESS
+}
+
+fn record() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt")
+}
+
+fn compiler() -> String {
+    let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let output = Command::new(rustc).arg("--version").output().expect("there is a compiler");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// What ours take, a line for each subject and operation.
+fn counts() -> String {
+    let mut lines = String::new();
+    for subject in &SUBJECTS[..OURS] {
+        for operation in OPERATIONS {
+            writeln!(lines, "{subject} {operation} {}", count(subject, operation)).expect("into a string");
+        }
+    }
+    lines
+}
+
+/// Says how what was counted now differs from what is recorded, and fails where that is too much.
+fn check(recorded: &str, now: &str) -> ExitCode {
+    let (compiled_by, recorded) = recorded.split_once('\n').expect("the record begins with its compiler");
+    if compiled_by != compiler() {
+        println!("recorded with {compiled_by}, and this is {}", compiler());
+    }
+    let row =
+        |line: &str| line.rsplit_once(' ').map(|(name, count)| (name.to_owned(), count.parse::<u64>().ok()));
+    let recorded: HashMap<_, _> = recorded.lines().filter_map(row).collect();
+    let mut differing = 0;
+    for (name, now) in now.lines().filter_map(row) {
+        let (now, before) = (now.unwrap_or(0), recorded.get(&name).copied().flatten().unwrap_or(0));
+        let differs = now.abs_diff(before) * 100 > before * TOLERANCE;
+        differing += usize::from(differs);
+        println!(
+            "{name:<24}{now:>8} instructions, {before:>8} recorded{}",
+            if differs { "   DIFFERS" } else { "" }
+        );
+    }
+    if differing == 0 {
+        return ExitCode::SUCCESS;
+    }
+    println!(
+        "{differing} differ by more than {TOLERANCE} %: what is meant to be so is recorded with --record"
+    );
+    ExitCode::FAILURE
 }
 
 /// Instructions per operation.
@@ -132,7 +206,63 @@ trait Subject {
     fn pin_anew(&mut self) {}
 }
 
-struct Table(TableWriter<MappedRegion>, Option<Pin>);
+/// A mapped region whose time stands still: what is given back, and when, depends on how long a run takes.
+struct Timeless(MappedRegion);
+
+impl Region for Timeless {
+    #[inline]
+    fn words(&self) -> u64 {
+        self.0.words()
+    }
+
+    #[inline]
+    fn load(&self, word: u64) -> u64 {
+        self.0.load(word)
+    }
+
+    #[inline]
+    fn store(&self, word: u64, value: u64) {
+        self.0.store(word, value);
+    }
+
+    #[inline]
+    fn copy_out(&self, word: u64, bytes: usize, into: &mut Vec<u8>) -> bool {
+        self.0.copy_out(word, bytes, into)
+    }
+
+    #[inline]
+    fn equals(&self, word: u64, expected: &[u8]) -> bool {
+        self.0.equals(word, expected)
+    }
+
+    #[inline]
+    fn copy_in(&self, word: u64, bytes: &[u8]) {
+        self.0.copy_in(word, bytes);
+    }
+
+    fn make_present(&self, words: Range<u64>) -> Result<(), OutOfMemory> {
+        self.0.make_present(words)
+    }
+
+    fn give_back(&self, words: Range<u64>) {
+        self.0.give_back(words);
+    }
+
+    #[inline]
+    fn prefetch(&self, word: u64) {
+        self.0.prefetch(word);
+    }
+
+    fn clock(&self) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+
+    fn expect_at_most(&self, bytes: u64) {
+        self.0.expect_at_most(bytes);
+    }
+}
+
+struct Table(TableWriter<Timeless>, Option<Pin>);
 
 impl Table {
     fn new(kind: Kind) -> Self {
@@ -140,7 +270,7 @@ impl Table {
         let segment =
             Segment::create("instructions", options.segment_bytes()).expect("a segment can be created");
         let writable = segment.fresh_writable().expect("a descriptor can be opened");
-        let region = MappedRegion::writable(writable).expect("the segment can be mapped");
+        let region = Timeless(MappedRegion::writable(writable).expect("the segment can be mapped"));
         table::create(&region, &options).expect("the table fits");
         Self(TableWriter::open(region, 0).expect("a new table can be written"), None)
     }
