@@ -351,7 +351,7 @@ pub(crate) fn can_populate(region: &MappedRegion) -> bool {
 /// Whether this kernel can make huge pages of shared memory on demand.
 pub(crate) fn can_collapse(region: &MappedRegion) -> bool {
     let pages = &region.mapping.pages;
-    pages.try_populate(0..SEGMENT_UNIT_BYTES).is_ok() && pages.collapse(0)
+    pages.try_populate(0..pages::STEP_BYTES).is_ok() && pages.collapse(0)
 }
 
 /// Maps the segment at a multiple of [`SEGMENT_UNIT_BYTES`], so that huge pages fit (rule H2).
