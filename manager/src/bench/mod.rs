@@ -11,7 +11,7 @@
 //! | `operations` | single operations, transactions, scans; also from another process |
 //! | `pauses` | the slowest writes while a table grows |
 //! | `handoffs` | from a kill, a recall, a panic or the manager's death to the next commit |
-//! | `whole` | filling a table from a file |
+//! | `whole` | filling a table from a file, and writing it to disk |
 //! | `roles` | what the other processes do |
 //! | `report` | the figures, for people and for programs |
 
@@ -73,6 +73,8 @@ pub(crate) fn run(options: Options, say: &dyn Fn(&str)) -> Result<Report, Failur
     operations::of_ordered_sets(&stage, &work, &mut report)?;
     going_on("hydration")?;
     whole::hydration(&stage, &work, &mut report)?;
+    going_on("checkpoints")?;
+    whole::checkpoints(&stage, &work, &mut report)?;
     going_on("handoffs after kills")?;
     handoffs::after_kills(&stage, "small", 0, 20, &mut report)?;
     going_on("handoffs after kills, 1 GiB")?;

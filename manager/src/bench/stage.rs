@@ -197,6 +197,7 @@ fn configuration(Options { entries, value_bytes }: Options) -> String {
         )
     };
     let mut text = String::from("[supervisor]\nsocket = \"heirloom.sock\"\nintensity = 1000\n\n");
+    text += "[manager]\nstore = \"stores\"\n\n";
     for number in 0..FRESH {
         for kind in ["set", "ordered_set"] {
             text += &table(&format!("{kind}_{number}"), kind, OURSELVES, bytes_for(entries, value_bytes));
@@ -204,6 +205,9 @@ fn configuration(Options { entries, value_bytes }: Options) -> String {
     }
     text += &table("counters", "set", OURSELVES, bytes_for(entries, 8));
     text += &table("growing", "set", OURSELVES, bytes_for(entries * super::pauses::TIMES, value_bytes));
+    let durable = table("durable", "set", OURSELVES, bytes_for(entries, value_bytes));
+    // Whenever it is asked for, and not before.
+    text += &durable.replace("\n\n", "\ndurability = { mode = \"interval\", every = \"1h\" }\n\n");
     text += &table("small", "set", OWNER, 32 << 20);
     text += &table("busy", "set", OWNER, 32 << 20);
     text += &table("large", "set", OWNER, super::handoffs::LARGE_BYTES + (64 << 20));

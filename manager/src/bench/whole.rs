@@ -1,4 +1,4 @@
-//! Filling a whole table from a file, as a manager does at its start.
+//! Whole tables: filled from a file, as a manager does at its start, and written to disk.
 
 use super::stage::Stage;
 use super::work::{Work, fill};
@@ -7,6 +7,7 @@ use crate::config::{Hydrate, HydrateFormat, HydrateSource, HydrateWhen};
 use crate::hydrate::hydrate;
 use heirloom_protocol::sys::Segment;
 use heirloom_protocol::table::{self, TableOptions};
+use heirloom_worker::Writer;
 use redb::{Database, TableDefinition};
 use std::sync::Arc;
 use std::time::Instant;
@@ -43,5 +44,26 @@ pub(super) fn hydration(stage: &Stage, work: &Work, report: &mut Report) -> Resu
     };
     let times = (0..3).map(|_| once()).collect::<Result<_, _>>()?;
     report.note("hydrate_ms", "all entries from a redb file into a table", median(times));
+    Ok(())
+}
+
+/// How long an owner waits for the disk: for a table that is not there yet, and for one of which a tenth has changed.
+pub(super) fn checkpoints(stage: &Stage, work: &Work, report: &mut Report) -> Result<(), Failure> {
+    let (mut writer, _worker): (Writer<u64, [u8]>, _) = stage.own("durable")?;
+    let mut write = |keys: &[u64], pass| -> Result<f64, Failure> {
+        let mut value = work.value();
+        for key in keys {
+            fill(&mut value, *key, pass);
+            writer.insert(key, &value)?;
+        }
+        let start = Instant::now();
+        writer.flush()?;
+        Ok(start.elapsed().as_secs_f64() * 1000.0)
+    };
+    let order = work.order(0);
+    report.note("checkpoint_ms", "all entries of a table to disk", write(&order, 0)?);
+    let some = &order[..order.len().div_ceil(10)];
+    let changed = (1..=3).map(|pass| write(some, pass)).collect::<Result<_, _>>()?;
+    report.note("checkpoint_changes_ms", "the same where a tenth of them has changed", median(changed));
     Ok(())
 }
