@@ -321,7 +321,7 @@ impl Control {
             tracing::info!(
                 table = &*of.id,
                 unclaimed,
-                "snapshots that an earlier manager granted are nobody's"
+                "snapshots and checkpoints of an earlier manager's time are nobody's"
             );
         }
         let expired = of.claims.expire(&of.region, now);
