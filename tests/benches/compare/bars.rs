@@ -2,7 +2,7 @@
 
 use crate::figures::{Column, Figures};
 use crate::report::{Report, count, short};
-use crate::subjects::Subject;
+use crate::subjects::Entrant;
 use crate::svg::{Svg, logarithmic};
 
 const WIDTH: f64 = 860.0;
@@ -57,7 +57,7 @@ fn grid(svg: &mut Svg, top: f64, bottom: f64, most: f64) {
     }
 }
 
-fn row(svg: &mut Svg, y: f64, most: f64, subject: &Subject, figures: &Figures) {
+fn row(svg: &mut Svg, y: f64, most: f64, subject: &Entrant, figures: &Figures) {
     svg.text((LEFT - 10.0, y + 17.0), "end", if subject.is_ours() { "h" } else { "" }, subject.title);
     let classes = if subject.is_ours() { ["a", "b"] } else { ["c", "d"] };
     let bars = [Column::Get, Column::Overwrite].into_iter().zip(classes);

@@ -2,8 +2,8 @@
 
 use crate::figures::{Column, Figures};
 use crate::report::{count, machine};
-use crate::subjects::Subject;
-use crate::{find, turn};
+use crate::subjects::Entrant;
+use crate::{find, progress, turn};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -16,7 +16,7 @@ const LEAST: usize = 1000;
 
 /// Figures of each subject for each size.
 pub(crate) struct Curve {
-    pub(crate) subjects: Vec<Subject>,
+    pub(crate) subjects: Vec<Entrant>,
     /// Numbers of entries, and the figures of each subject with so many.
     pub(crate) points: Vec<(usize, Vec<Figures>)>,
     passes: u64,
@@ -32,12 +32,17 @@ pub(crate) fn measure(most: usize, passes: u64) -> Curve {
     for pass in 0..passes {
         for (size, taken) in sizes.iter().zip(&mut taken) {
             for (subject, taken) in subjects.iter().zip(taken) {
-                eprint!("\rpass {} of {passes}: {:<20} {size:>10}", pass + 1, subject.name);
+                progress(&format!(
+                    "pass {} of {passes}: {} entries, {}",
+                    pass + 1,
+                    count(*size),
+                    subject.name
+                ));
                 taken.push(turn(subject, *size, pass));
             }
         }
     }
-    eprint!("\r{:60}\r", "");
+    progress("");
     let medians = taken.iter().map(|taken| taken.iter().map(|passes| Figures::median(passes)).collect());
     Curve { subjects, points: sizes.into_iter().zip(medians).collect(), passes }
 }

@@ -42,10 +42,11 @@ mod work;
 use clap::Parser;
 use figures::Figures;
 use report::Report;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
-use subjects::Subject;
+use subjects::Entrant;
 use work::Work;
 
 /// Heirloom beside its peers.
@@ -112,25 +113,32 @@ fn measure(options: &Options, entries: usize, passes: u64) -> Report {
     let is_asked = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     options.only.iter().filter(|name| *name != stress::NAME).for_each(|name| drop(find(name)));
     let here = subjects::ALL.into_iter().filter(|subject| is_asked(subject.name) && is_here(subject));
-    let mut rows: Vec<(Subject, Vec<Figures>)> = here.map(|subject| (subject, Vec::new())).collect();
+    let mut rows: Vec<(Entrant, Vec<Figures>)> = here.map(|subject| (subject, Vec::new())).collect();
     let mut stress =
         is_asked(stress::NAME).then(|| stress::Stress::new(if options.bench { 1_000_000 } else { 1000 }));
     for pass in 0..passes {
         for (subject, figures) in &mut rows {
-            eprint!("\rpass {} of {passes}: {:<30}", pass + 1, subject.name);
+            progress(&format!("pass {} of {passes}: {}", pass + 1, subject.name));
             figures.push(turn(subject, entries, pass));
         }
         if let Some(stress) = &mut stress {
             stress.run();
         }
     }
-    eprint!("\r{:60}\r", "");
+    progress("");
     let rows = rows.into_iter().map(|(subject, figures)| (subject, Figures::median(&figures))).collect();
     Report { entries, passes, rows, stress }
 }
 
+/// Shows where it is, on a terminal.
+fn progress(at: &str) {
+    if io::stderr().is_terminal() {
+        eprint!("\r{at:<60}\r");
+    }
+}
+
 /// Whether this machine has what the subject needs; says so where not.
-fn is_here(subject: &Subject) -> bool {
+fn is_here(subject: &Entrant) -> bool {
     subject
         .misses()
         .inspect(|missed| eprintln!("SKIPPED: {}, since there is no {missed}", subject.title))
@@ -138,7 +146,7 @@ fn is_here(subject: &Subject) -> bool {
 }
 
 /// The turn of a subject, in a process of its own.
-fn turn(subject: &Subject, entries: usize, pass: u64) -> Figures {
+fn turn(subject: &Entrant, entries: usize, pass: u64) -> Figures {
     let output = Command::new(env::current_exe().expect("this program has a path"))
         .args(["--turn", subject.name, "--entries", &entries.to_string(), "--pass", &pass.to_string()])
         .stderr(Stdio::inherit())
@@ -148,7 +156,7 @@ fn turn(subject: &Subject, entries: usize, pass: u64) -> Figures {
     serde_json::from_slice(&output.stdout).expect("it says figures")
 }
 
-fn find(name: &str) -> Subject {
+fn find(name: &str) -> Entrant {
     subjects::ALL.into_iter().find(|subject| subject.name == name).unwrap_or_else(|| {
         let names: Vec<_> = subjects::ALL.iter().map(|subject| subject.name).collect();
         eprintln!("there is no `{name}`; there are {}, {}", names.join(", "), stress::NAME);

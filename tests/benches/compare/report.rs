@@ -2,7 +2,7 @@
 
 use crate::figures::{Column, Figures};
 use crate::stress::{Stress, Times};
-use crate::subjects::Subject;
+use crate::subjects::Entrant;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use std::fmt::Write;
 pub(crate) struct Report {
     pub(crate) entries: usize,
     pub(crate) passes: u64,
-    pub(crate) rows: Vec<(Subject, Figures)>,
+    pub(crate) rows: Vec<(Entrant, Figures)>,
     pub(crate) stress: Option<Stress>,
 }
 
@@ -60,7 +60,7 @@ impl Report {
                 for column in Column::ALL {
                     write!(page, " {} |", self.cell(subject, figures, column)).expect(MEMORY);
                 }
-                writeln!(page, " {} |", subject.guarantee).expect(MEMORY);
+                writeln!(page, " {} |", subject.guarantee()).expect(MEMORY);
             }
         }
         if self.stress.is_some() {
@@ -102,12 +102,12 @@ impl Report {
         )
     }
 
-    fn group(&self, ordered: bool) -> impl Iterator<Item = &(Subject, Figures)> {
+    fn group(&self, ordered: bool) -> impl Iterator<Item = &(Entrant, Figures)> {
         self.rows.iter().filter(move |(subject, _)| subject.ordered == ordered)
     }
 
     /// A figure, and how many times Heirloom's it is.
-    fn cell(&self, subject: &Subject, figures: &Figures, column: Column) -> String {
+    fn cell(&self, subject: &Entrant, figures: &Figures, column: Column) -> String {
         let Some(figure) = figures.get(column) else { return "-".to_owned() };
         let ours = self.group(subject.ordered).find(|(other, _)| other.is_measure());
         match ours.and_then(|(_, ours)| ours.get(column)) {

@@ -16,10 +16,16 @@ mod redb;
 mod redis;
 mod shared_maps;
 
-use crate::elsewhere;
+use crate::elsewhere::{alone, beside_writer};
 use crate::figures::Figures;
 use crate::turn::turn;
 use crate::work::Work;
+use heirloom::Heirloom;
+use lmdb::Lmdb;
+use maps::{BTreeBoxed, BTreeInline, HashbrownBoxed, HashbrownInline};
+use redb::Redb;
+use redis::Redis;
+use shared_maps::{Dashmap, Papaya};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -27,49 +33,86 @@ use std::path::Path;
 const IN_MEMORY: &str = "/dev/shm";
 
 /// One that takes part.
-pub(crate) struct Subject {
+pub(crate) struct Entrant {
     /// Its name in `--only` and for programs.
     pub(crate) name: &'static str,
     /// Its name for people.
     pub(crate) title: &'static str,
     /// Whether it keeps its keys in order: those that do are compared with each other.
     pub(crate) ordered: bool,
-    /// What it needs that not every machine has: a program, or a folder.
-    needs: Option<&'static str>,
-    /// What becomes of its data when a process is killed.
-    pub(crate) guarantee: &'static str,
+    home: Home,
     /// Has it do its work once.
     pub(crate) turn: fn(&Work) -> Figures,
 }
 
-const OURS: &str =
-    "survives `kill -9` of its owner, whole, and is handed to the next; all processes read it in place";
-const HEAP: &str = "dies with its process";
-const LMDB: &str =
-    "survives `kill -9`, whole; processes read it in place, in transactions; nobody is told to take over";
-const REDB: &str = "one process at a time; without a sync, what was written last dies with it";
-const ETS: &str = "dies with its Erlang VM; within it, an heir can be named";
-const REDIS: &str = "dies with its server (no log, no snapshots); its clients may die";
+/// Where the data is.
+#[derive(Clone, Copy)]
+struct Home {
+    /// What becomes of it when a process is killed.
+    guarantee: &'static str,
+    /// What it needs that not every machine has: a program, or a folder.
+    needs: Option<&'static str>,
+}
 
-impl Subject {
-    const fn new(
-        name: &'static str,
-        title: &'static str,
-        guarantee: &'static str,
-        turn: fn(&Work) -> Figures,
-    ) -> Self {
-        Self { name, title, ordered: false, needs: None, guarantee, turn }
+const OURS: Home = Home {
+    guarantee: "survives `kill -9` of its owner, whole, and is handed to the next; processes read it in place",
+    needs: None,
+};
+const HEAP: Home = Home { guarantee: "dies with its process", needs: None };
+const LMDB: Home = Home {
+    guarantee: "survives `kill -9`, whole; processes read it in place, in transactions; nobody is told to take over",
+    needs: Some(IN_MEMORY),
+};
+const REDB: Home = Home {
+    guarantee: "one process at a time; without a sync, what was written last dies with it",
+    needs: Some(IN_MEMORY),
+};
+const ETS: Home =
+    Home { guarantee: "dies with its Erlang VM; within it, an heir can be named", needs: Some("escript") };
+const REDIS: Home = Home {
+    guarantee: "dies with its server (no log, no snapshots); its clients may die",
+    needs: Some("redis-server"),
+};
+
+/// All of them, those of each order together, and Heirloom first.
+pub(crate) const ALL: [Entrant; 20] = [
+    hashed("heirloom-set", "Heirloom `set`", OURS, turn::<Heirloom<false>>),
+    hashed("heirloom-set-elsewhere", "Heirloom `set`, another process", OURS, alone::<false>),
+    hashed("heirloom-set-beside", "the same, while its owner writes", OURS, beside_writer::<false>),
+    hashed("hashbrown", "hashbrown, inline", HEAP, turn::<HashbrownInline>),
+    hashed("hashbrown-boxed", "hashbrown, boxed", HEAP, turn::<HashbrownBoxed>),
+    hashed("dashmap", "dashmap", HEAP, turn::<Dashmap>),
+    hashed("papaya", "papaya", HEAP, turn::<Papaya>),
+    hashed("ets", "ETS `set`", ETS, ets::turn::<false>),
+    hashed("redis-pipelined", "Redis, 100 requests at once", REDIS, turn::<Redis<100>>),
+    hashed("redis", "Redis, a round trip each", REDIS, turn::<Redis<1>>),
+    ordered("heirloom-ordered", "Heirloom `ordered_set`", OURS, turn::<Heirloom<true>>),
+    ordered("heirloom-ordered-elsewhere", "Heirloom `ordered_set`, another process", OURS, alone::<true>),
+    ordered("heirloom-ordered-beside", "the same, while its owner writes", OURS, beside_writer::<true>),
+    ordered("btree", "std BTreeMap, inline", HEAP, turn::<BTreeInline>),
+    ordered("btree-boxed", "std BTreeMap, boxed", HEAP, turn::<BTreeBoxed>),
+    ordered("lmdb-one", "LMDB, one transaction", LMDB, turn::<Lmdb<true>>),
+    ordered("lmdb", "LMDB, a transaction each", LMDB, turn::<Lmdb<false>>),
+    ordered("redb-one", "redb, one transaction", REDB, turn::<Redb<true>>),
+    ordered("redb", "redb, a transaction each", REDB, turn::<Redb<false>>),
+    ordered("ets-ordered", "ETS `ordered_set`", ETS, ets::turn::<true>),
+];
+
+const fn hashed(name: &'static str, title: &'static str, home: Home, turn: fn(&Work) -> Figures) -> Entrant {
+    Entrant { name, title, ordered: false, home, turn }
+}
+
+const fn ordered(name: &'static str, title: &'static str, home: Home, turn: fn(&Work) -> Figures) -> Entrant {
+    Entrant { name, title, ordered: true, home, turn }
+}
+
+impl Entrant {
+    /// What becomes of its data when a process is killed.
+    pub(crate) fn guarantee(&self) -> &'static str {
+        self.home.guarantee
     }
 
-    const fn ordered(self) -> Self {
-        Self { ordered: true, ..self }
-    }
-
-    const fn needs(self, what: &'static str) -> Self {
-        Self { needs: Some(what), ..self }
-    }
-
-    /// Whether it is Heirloom itself, in which order the others are compared with it.
+    /// Whether the others of its order are compared with it.
     pub(crate) fn is_measure(&self) -> bool {
         matches!(self.name, "heirloom-set" | "heirloom-ordered")
     }
@@ -81,65 +124,9 @@ impl Subject {
 
     /// What it needs and this machine does not have.
     pub(crate) fn misses(&self) -> Option<&'static str> {
-        self.needs.filter(|needed| !is_there(needed))
+        self.home.needs.filter(|needed| !is_there(needed))
     }
 }
-
-/// All of them, those of each order together, and Heirloom first.
-pub(crate) const ALL: [Subject; 20] = [
-    Subject::new("heirloom-set", "Heirloom `set`", OURS, turn::<heirloom::Heirloom<false>>),
-    Subject::new(
-        "heirloom-set-elsewhere",
-        "Heirloom `set`, from another process",
-        OURS,
-        elsewhere::alone::<false>,
-    ),
-    Subject::new(
-        "heirloom-set-beside",
-        "the same, while its owner overwrites",
-        OURS,
-        elsewhere::beside_writer::<false>,
-    ),
-    Subject::new("hashbrown", "hashbrown, inline", HEAP, turn::<maps::HashbrownInline>),
-    Subject::new("hashbrown-boxed", "hashbrown, boxed", HEAP, turn::<maps::HashbrownBoxed>),
-    Subject::new("dashmap", "dashmap", HEAP, turn::<shared_maps::Dashmap>),
-    Subject::new("papaya", "papaya", HEAP, turn::<shared_maps::Papaya>),
-    Subject::new("ets", "ETS `set`", ETS, ets::turn::<false>).needs("escript"),
-    Subject::new("redis-pipelined", "Redis, 100 requests at once", REDIS, turn::<redis::Redis<100>>)
-        .needs("redis-server"),
-    Subject::new("redis", "Redis, a round trip each", REDIS, turn::<redis::Redis<1>>).needs("redis-server"),
-    Subject::new("heirloom-ordered", "Heirloom `ordered_set`", OURS, turn::<heirloom::Heirloom<true>>)
-        .ordered(),
-    Subject::new(
-        "heirloom-ordered-elsewhere",
-        "Heirloom `ordered_set`, from another process",
-        OURS,
-        elsewhere::alone::<true>,
-    )
-    .ordered(),
-    Subject::new(
-        "heirloom-ordered-beside",
-        "the same, while its owner overwrites",
-        OURS,
-        elsewhere::beside_writer::<true>,
-    )
-    .ordered(),
-    Subject::new("btree", "std BTreeMap, inline", HEAP, turn::<maps::BTreeInline>).ordered(),
-    Subject::new("btree-boxed", "std BTreeMap, boxed", HEAP, turn::<maps::BTreeBoxed>).ordered(),
-    Subject::new("lmdb-one", "LMDB, one transaction", LMDB, turn::<lmdb::Lmdb<true>>)
-        .ordered()
-        .needs(IN_MEMORY),
-    Subject::new("lmdb", "LMDB, a transaction each", LMDB, turn::<lmdb::Lmdb<false>>)
-        .ordered()
-        .needs(IN_MEMORY),
-    Subject::new("redb-one", "redb, one transaction", REDB, turn::<redb::Redb<true>>)
-        .ordered()
-        .needs(IN_MEMORY),
-    Subject::new("redb", "redb, a transaction each", REDB, turn::<redb::Redb<false>>)
-        .ordered()
-        .needs(IN_MEMORY),
-    Subject::new("ets-ordered", "ETS `ordered_set`", ETS, ets::turn::<true>).ordered().needs("escript"),
-];
 
 /// Whether there is such a folder, or a program of that name.
 pub(crate) fn is_there(needed: &str) -> bool {
