@@ -93,7 +93,7 @@ const HANDFUL: usize = 500;
 
 fn main() {
     let options = Options::parse();
-    let entries = |usual| options.entries.unwrap_or(if options.bench { usual } else { HANDFUL });
+    let entries = |usual| options.entries.unwrap_or(if options.bench { usual } else { HANDFUL }).max(1);
     let passes = |usual| options.passes.unwrap_or(if options.bench { usual } else { 1 }).max(1);
     let work = || Work::new(entries(0), options.pass);
     if let Some(name) = &options.turn {
@@ -111,7 +111,9 @@ fn main() {
 
 fn measure(options: &Options, entries: usize, passes: u64) -> Report {
     let is_asked = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
-    options.only.iter().filter(|name| *name != stress::NAME).for_each(|name| drop(find(name)));
+    for name in options.only.iter().filter(|name| *name != stress::NAME) {
+        find(name);
+    }
     let here = subjects::ALL.into_iter().filter(|subject| is_asked(subject.name) && is_here(subject));
     let mut rows: Vec<(Entrant, Vec<Figures>)> = here.map(|subject| (subject, Vec::new())).collect();
     let mut stress =

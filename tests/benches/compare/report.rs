@@ -111,7 +111,7 @@ impl Report {
         let Some(figure) = figures.get(column) else { return "-".to_owned() };
         let ours = self.group(subject.ordered).find(|(other, _)| other.is_measure());
         match ours.and_then(|(_, ours)| ours.get(column)) {
-            Some(ours) if !subject.is_measure() => format!("{figure:.0} ({:.1}x)", figure / ours),
+            Some(ours) if !subject.is_measure() => format!("{figure:.0} ({})", times(figure / ours)),
             _ => format!("{figure:.0}"),
         }
     }
@@ -145,6 +145,15 @@ and the scan is of a snapshot; a counter is read, added to and written in one op
 transactions have rows of their own for one each and for one around all of them. Memory is what the subject says that it
 uses, or the file has; for maps it is what their process has grown by. `-`: it has no such operation, or it was not asked.
 ";
+
+/// How many times as much, with as many digits as say something.
+fn times(ratio: f64) -> String {
+    match ratio {
+        _ if ratio >= 10.0 => format!("{ratio:.0}x"),
+        _ if ratio >= 1.0 => format!("{ratio:.1}x"),
+        _ => format!("{ratio:.2}x"),
+    }
+}
 
 /// A short form of a number: `45k`.
 pub(crate) fn short(figure: f64) -> String {

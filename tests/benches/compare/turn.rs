@@ -43,9 +43,9 @@ pub(crate) trait Subject: Sized {
     /// Reads all values; what their words add up to. None where it has no such thing.
     fn scan(&mut self) -> Option<u64>;
 
-    /// The memory that it says it uses. Where it does not know, that is what its process has grown by.
-    fn bytes(&mut self) -> Option<u64> {
-        None
+    /// The memory that it uses, where it knows better than what its process has grown by.
+    fn bytes(&mut self, grown: u64) -> u64 {
+        grown
     }
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn turn<S: Subject>(work: &Work) -> Figures {
     let (insert, ()) = time(measured, || subject.write(work.writes(first, Step::Insert)));
     figures.note(Column::Insert, insert);
     subject.fill(work.writes(rest, Step::Insert));
-    let bytes = subject.bytes().unwrap_or_else(|| resident_bytes().saturating_sub(before));
+    let bytes = subject.bytes(resident_bytes().saturating_sub(before));
     figures.note(Column::Bytes, per_entry(bytes, work));
 
     figures.note(

@@ -70,8 +70,8 @@ impl<const ORDERED: bool> Subject for Heirloom<ORDERED> {
         Some(sum)
     }
 
-    fn bytes(&mut self) -> Option<u64> {
-        Some(self.writer.reader().info().used_bytes)
+    fn bytes(&mut self, _grown: u64) -> u64 {
+        self.writer.reader().info().used_bytes
     }
 }
 

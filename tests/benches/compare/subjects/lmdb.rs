@@ -86,7 +86,7 @@ impl<const ONE_TRANSACTION: bool> Subject for Lmdb<ONE_TRANSACTION> {
     }
 
     /// What the file has of the folder's memory.
-    fn bytes(&mut self) -> Option<u64> {
-        Some(super::allocated_bytes(&self.folder.path().join("data.mdb")))
+    fn bytes(&mut self, _grown: u64) -> u64 {
+        super::allocated_bytes(&self.folder.path().join("data.mdb"))
     }
 }

@@ -87,9 +87,9 @@ impl<const ONE_TRANSACTION: bool> Subject for Redb<ONE_TRANSACTION> {
         Some(entries.fold(0, |sum, entry| add_words(sum, entry.expect("the file is whole").1.value())))
     }
 
-    /// What the file has of the folder's memory; its cache comes on top of that.
-    fn bytes(&mut self) -> Option<u64> {
-        Some(super::allocated_bytes(&self.folder.path().join("compare.redb")))
+    /// What the file has of the folder's memory, and its cache.
+    fn bytes(&mut self, grown: u64) -> u64 {
+        grown + super::allocated_bytes(&self.folder.path().join("compare.redb"))
     }
 }
 

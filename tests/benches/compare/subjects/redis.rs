@@ -125,8 +125,8 @@ impl<const AT_ONCE: usize> Subject for Redis<AT_ONCE> {
         None
     }
 
-    fn bytes(&mut self) -> Option<u64> {
-        Some(self.used_bytes().saturating_sub(self.bytes_before))
+    fn bytes(&mut self, _grown: u64) -> u64 {
+        self.used_bytes().saturating_sub(self.bytes_before)
     }
 }
 
