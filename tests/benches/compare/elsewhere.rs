@@ -3,7 +3,7 @@
 use crate::figures::{Column, Figures};
 use crate::subjects::heirloom::{Heirloom, read_all};
 use crate::turn::Subject;
-use crate::work::{Step, Work, time};
+use crate::work::{Clock, Step, Work};
 use heirloom_protocol::region::MappedRegion;
 use heirloom_protocol::table::TableReader;
 use std::fs::File;
@@ -67,7 +67,7 @@ pub(crate) fn read(segment: &Path, work: &Work) -> Figures {
     // Once without the clock: the pages of the segment are mapped as they are first touched.
     read_all(&reader, &work.order(Step::Remove, 0));
     let keys = work.order(Step::Get, 0);
-    let (figure, sum) = time(keys.len(), || read_all(&reader, &keys));
+    let (figure, sum) = Clock::Processor.time(keys.len(), || read_all(&reader, &keys));
     assert_eq!(sum, work.writes(&keys, Step::Insert).sum(), "it read what was written");
     let mut figures = Figures::default();
     figures.note(Column::Get, figure);

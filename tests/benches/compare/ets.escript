@@ -67,10 +67,18 @@ entries(File, Stamp) ->
 value(<<Key:64/big>>, First) ->
     binary:copy(<< <<(Key + First + Index):64/little>> || Index <- lists:seq(0, 7) >>).
 
+%% What other programs take of the processors counts neither here nor for the others: where the virtual machine has used
+%% less of them than the clock on the wall says, that counts, unless it is too short for a count of milliseconds.
 time(Fun) ->
     garbage_collect(),
+    {Before, _} = statistics(runtime),
     Start = erlang:monotonic_time(nanosecond),
     Fun(),
-    erlang:monotonic_time(nanosecond) - Start.
+    Wall = erlang:monotonic_time(nanosecond) - Start,
+    {After, _} = statistics(runtime),
+    case (After - Before) * 1000000 of
+        Used when Used >= 20000000, Used < Wall -> Used;
+        _ -> Wall
+    end.
 
 say(Name, Number) -> io:format("~s ~b~n", [Name, Number]).

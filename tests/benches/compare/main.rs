@@ -11,6 +11,8 @@
 //! is copied out, its words are added up, and the sum is compared with that of what was written. All subjects take turns,
 //! pass by pass, so that whatever else the machine does meets them alike; each turn is a process of its own. Each figure is
 //! the median over the passes, and the ratio beside it is to Heirloom's: that is what counts, not the nanoseconds.
+//! A subject's time is that of its processor, which other programs take nothing of; for Redis, and for both stress runs, it
+//! is that of the wall, since they wait for other processes.
 //! Whose program this machine does not have is skipped, and that is said.
 //!
 //! | file | what is in it |

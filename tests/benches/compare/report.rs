@@ -140,7 +140,7 @@ const MEMORY: &str = "memory takes it";
 
 /// What the columns are.
 const MEANING: &str = "
-In brackets: how many times Heirloom's figure it is. Gets copy the value out. In Heirloom, each write is a commit of its own
+In brackets: how many times Heirloom's figure it is. The time is that of the processor, except for Redis. Gets copy the value out. In Heirloom, each write is a commit of its own
 and the scan is of a snapshot; a counter is read, added to and written in one operation. Subjects that read and write in
 transactions have rows of their own for one each and for one around all of them. Memory is what the subject says that it
 uses, or the file has; for maps it is what their process has grown by. `-`: it has no such operation, or it was not asked.

@@ -4,7 +4,7 @@
 //! seen from outside. What is read is compared with what was written, outside the clock.
 
 use crate::figures::{Column, Figures};
-use crate::work::{Step, Work, Writes, time};
+use crate::work::{Clock, Step, Work, Writes};
 
 /// With few entries, gets and overwrites are done so often that there are this many at least.
 const LEAST_OPERATIONS: usize = 500_000;
@@ -15,6 +15,9 @@ pub(crate) trait Subject: Sized {
     const OPERATIONS: usize = usize::MAX;
     /// Whether it can add to a counter in one operation.
     const COUNTS: bool = false;
+
+    /// What its operations are measured by.
+    const CLOCK: Clock = Clock::Processor;
 
     /// An empty one; it may know how many entries will come, but grows from small all the same.
     fn new(entries: usize) -> Self;
@@ -58,7 +61,7 @@ pub(crate) fn turn<S: Subject>(work: &Work) -> Figures {
 
     let before = resident_bytes();
     let mut subject = S::new(work.len());
-    let (insert, ()) = time(measured, || subject.write(work.writes(first, Step::Insert)));
+    let (insert, ()) = S::CLOCK.time(measured, || subject.write(work.writes(first, Step::Insert)));
     figures.note(Column::Insert, insert);
     subject.fill(work.writes(rest, Step::Insert));
     let bytes = subject.bytes(resident_bytes().saturating_sub(before));
@@ -67,7 +70,7 @@ pub(crate) fn turn<S: Subject>(work: &Work) -> Figures {
     figures.note(
         Column::Get,
         repeated(work, Step::Get, measured, |keys| {
-            let (figure, sum) = time(keys.len(), || subject.read(keys));
+            let (figure, sum) = S::CLOCK.time(keys.len(), || subject.read(keys));
             assert_eq!(sum, work.writes(keys, Step::Insert).sum(), "what is read is what was written");
             figure
         }),
@@ -75,17 +78,17 @@ pub(crate) fn turn<S: Subject>(work: &Work) -> Figures {
     figures.note(
         Column::Overwrite,
         repeated(work, Step::Overwrite, measured, |keys| {
-            time(keys.len(), || subject.write(work.writes(keys, Step::Overwrite))).0
+            S::CLOCK.time(keys.len(), || subject.write(work.writes(keys, Step::Overwrite))).0
         }),
     );
     subject.fill(work.writes(&order, Step::Overwrite));
-    let (scan, sum) = time(work.len(), || subject.scan());
+    let (scan, sum) = S::CLOCK.time(work.len(), || subject.scan());
     if let Some(sum) = sum {
         figures.note(Column::Scan, scan);
         assert_eq!(sum, work.writes(&order, Step::Overwrite).sum(), "a scan sees each entry once");
     }
     let order = work.order(Step::Remove, 0);
-    figures.note(Column::Remove, time(measured, || subject.remove(&order[..measured])).0);
+    figures.note(Column::Remove, S::CLOCK.time(measured, || subject.remove(&order[..measured])).0);
     subject.clear(&order[measured..]);
     assert_eq!(subject.scan().unwrap_or(0), 0, "nothing is left");
     drop(subject);
@@ -102,7 +105,7 @@ fn counters<S: Subject>(work: &Work, measured: usize) -> f64 {
     let order = work.order(Step::Insert, 0);
     subject.count(&order[..measured]);
     let order = work.order(Step::Count, 0);
-    time(measured, || subject.count(&order[..measured])).0
+    S::CLOCK.time(measured, || subject.count(&order[..measured])).0
 }
 
 /// The mean over as many orders of the keys as make enough operations, each of which `measure` is given.

@@ -3,8 +3,9 @@
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
+use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::Duration;
 
 pub(crate) const VALUE_BYTES: usize = 64;
 
@@ -97,12 +98,31 @@ pub(crate) fn add_words(sum: u64, value: &[u8]) -> u64 {
     })
 }
 
-/// Nanoseconds for each of so many operations, and what came of them.
-#[allow(clippy::cast_precision_loss)]
-pub(crate) fn time<T>(operations: usize, all: impl FnOnce() -> T) -> (f64, T) {
-    let start = Instant::now();
-    let result = black_box(all());
-    (start.elapsed().as_nanos() as f64 / operations as f64, result)
+/// Which time an operation takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Clock {
+    /// That of this thread's processor: what other programs take of it does not count.
+    Processor,
+    /// That of the wall, for who waits for another process.
+    Wall,
+}
+
+impl Clock {
+    fn now(self) -> Duration {
+        let time = clock_gettime(match self {
+            Self::Processor => ClockId::ThreadCPUTime,
+            Self::Wall => ClockId::Monotonic,
+        });
+        time.try_into().expect("no clock stands below zero")
+    }
+
+    /// Nanoseconds for each of so many operations, and what came of them.
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn time<T>(self, operations: usize, all: impl FnOnce() -> T) -> (f64, T) {
+        let start = self.now();
+        let result = black_box(all());
+        ((self.now() - start).as_nanos() as f64 / operations as f64, result)
+    }
 }
 
 /// The bytes of a key: their order is that of the numbers, for the subjects that keep one.

@@ -4,7 +4,7 @@
 //! and a line for each answer, so that it is spoken here without a client library, whose cost would count as Redis's.
 
 use crate::turn::Subject;
-use crate::work::{Value, Writes, add_words, bytes_of};
+use crate::work::{Clock, Value, Writes, add_words, bytes_of};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -83,6 +83,7 @@ impl<const AT_ONCE: usize> Redis<AT_ONCE> {
 impl<const AT_ONCE: usize> Subject for Redis<AT_ONCE> {
     const OPERATIONS: usize = if AT_ONCE == 1 { 20_000 } else { usize::MAX };
     const COUNTS: bool = true;
+    const CLOCK: Clock = Clock::Wall;
 
     fn new(_entries: usize) -> Self {
         let server = Server::start();
