@@ -1,0 +1,75 @@
+//! The gets of another process, which has the table mapped read-only: alone, and while its owner overwrites.
+
+use crate::figures::{Column, Figures};
+use crate::subjects::heirloom::{Heirloom, read_all};
+use crate::turn::Subject;
+use crate::work::{Clock, Step, Work};
+use heirloom_protocol::region::MappedRegion;
+use heirloom_protocol::table::TableReader;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{env, process, thread};
+
+pub(crate) fn alone<const ORDERED: bool>(work: &Work) -> Figures {
+    start_reader(&segment_of(&filled::<ORDERED>(work)), work)
+}
+
+/// The owner overwrites each value with itself, from before the reader starts until after it has ended.
+pub(crate) fn beside_writer<const ORDERED: bool>(work: &Work) -> Figures {
+    let mut owner = filled::<ORDERED>(work);
+    let (segment, order) = (segment_of(&owner), work.order(Step::Overwrite, 0));
+    let over = &AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut some = order.chunks(100).cycle();
+            while !over.load(Ordering::Relaxed) {
+                let keys = some.next().expect("a circle has no end");
+                owner.write(work.writes(keys, Step::Insert));
+            }
+        });
+        let figures = start_reader(&segment, work);
+        over.store(true, Ordering::Relaxed);
+        figures
+    })
+}
+
+fn filled<const ORDERED: bool>(work: &Work) -> Heirloom<ORDERED> {
+    let mut owner = Heirloom::new(work.len());
+    owner.write(work.writes(&work.order(Step::Insert, 0), Step::Insert));
+    owner
+}
+
+/// Where another process finds the segment, for as long as its owner lives.
+fn segment_of<const ORDERED: bool>(owner: &Heirloom<ORDERED>) -> String {
+    format!("/proc/{}/fd/{}", process::id(), owner.segment.as_fd().as_raw_fd())
+}
+
+/// The other process, from its start to its end.
+fn start_reader(segment: &str, work: &Work) -> Figures {
+    let output = Command::new(env::current_exe().expect("this program has a path"))
+        .args(["--read", segment, "--entries", &work.len().to_string(), "--pass", &work.pass().to_string()])
+        .stderr(process::Stdio::inherit())
+        .output()
+        .expect("this program can be started again");
+    assert!(output.status.success(), "the reader ended with {}", output.status);
+    serde_json::from_slice(&output.stdout).expect("it says figures")
+}
+
+/// What the other process does.
+pub(crate) fn read(segment: &Path, work: &Work) -> Figures {
+    let segment = File::open(segment).expect("the segment can be opened");
+    let region = Arc::new(MappedRegion::read_only(segment.into()).expect("the segment can be mapped"));
+    let reader = TableReader::open(region).expect("the segment holds a table");
+    // Once without the clock: the pages of the segment are mapped as they are first touched.
+    read_all(&reader, &work.order(Step::Remove, 0));
+    let keys = work.order(Step::Get, 0);
+    let (figure, sum) = Clock::Processor.time(keys.len(), || read_all(&reader, &keys));
+    assert_eq!(sum, work.writes(&keys, Step::Insert).sum(), "it read what was written");
+    let mut figures = Figures::default();
+    figures.note(Column::Get, figure);
+    figures
+}
