@@ -286,11 +286,7 @@ impl Region for MappedRegion {
         }
         let bytes = words.start * 8..words.end * 8;
         if !self.mapping.pages.are_present(&bytes) {
-            let more = self.mapping.ahead.in_a_rush(&bytes);
-            // Less is needed than that.
-            if more == bytes || self.mapping.pages.make_present(&more).is_err() {
-                self.mapping.pages.make_present(&bytes)?;
-            }
+            self.mapping.pages.make_present(&bytes)?;
         }
         self.mapping.ahead.grown_by(&bytes);
         Ok(())

@@ -5,17 +5,12 @@
 //! keeps chunks present ahead of it, up to a quarter of what it has grown, at most [`AHEAD_BYTES`]. So a small table
 //! costs no thread, and no table more than a quarter too much. A writer that is faster than the thread makes its own
 //! memory present, as if there were none, and the thread leaves a chunk alone that the writer is about to reach.
-//!
-//! Such a writer goes step by step, which makes small pages, and its death is noticed 30 ms later for each GiB of them (rule
-//! H11). One that takes a chunk in no more than [`RUSH`], as a bulk load with large values does, would be in steps for a
-//! quarter of its time: it makes the whole chunk present at once, as a huge page, which takes as long as its steps.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
 
 use super::pages::{CHUNK_BYTES, Pages};
 
@@ -24,9 +19,6 @@ const AHEAD_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Of what a stream has grown, one part in so many is kept ready ahead of it.
 const GROWN_TO_AHEAD: u64 = 4;
-
-/// A writer that takes a chunk in no more than this is in a rush. Values of 64 bytes take three times as long.
-const RUSH: Duration = Duration::from_millis(2);
 
 /// A step that begins so near behind a stream's end continues it.
 const NEAR_BYTES: u64 = CHUNK_BYTES;
@@ -74,10 +66,6 @@ struct Stream {
     bytes: (u64, u64),
     /// The chunk up to which memory was asked for ahead.
     asked_to_chunk: u64,
-    /// When it came to the chunk where it is now.
-    came: Option<Instant>,
-    /// Whether it was in a rush in the chunk before.
-    in_a_rush: bool,
     /// Higher for the one that grew last.
     used: u64,
 }
@@ -89,26 +77,10 @@ impl Ahead {
         Self { shared, thread: Mutex::default() }
     }
 
-    /// What should be made present where these bytes are needed: up to the end of their chunk, where a writer in a rush
-    /// comes to it first.
-    pub(super) fn in_a_rush(&self, bytes: &Range<u64>) -> Range<u64> {
-        let end = bytes.end.next_multiple_of(CHUNK_BYTES);
-        let rushes = |stream: &Stream| stream.rushes_into(bytes);
-        let has_room = || {
-            let limit = self.shared.limit_bytes.load(Ordering::Relaxed);
-            end <= self.shared.pages.bytes() && self.shared.pages.memory_bytes() + CHUNK_BYTES <= limit
-        };
-        if lock(&self.shared.work).streams.iter().any(rushes) && has_room() {
-            bytes.start..end
-        } else {
-            bytes.clone()
-        }
-    }
-
     /// The table has grown by these bytes.
     pub(super) fn grown_by(&self, bytes: &Range<u64>) {
         let mut work = lock(&self.shared.work);
-        let chunks = follow(&mut work.streams, bytes, Instant::now);
+        let chunks = follow(&mut work.streams, bytes);
         let chunks = chunks.start..chunks.end.min(self.shared.pages.bytes() / CHUNK_BYTES);
         if !chunks.is_empty() && self.is_running() {
             work.chunks.extend(chunks);
@@ -175,7 +147,7 @@ impl Shared {
 }
 
 /// Notes where the table has grown, and says which chunks to make present now.
-fn follow(streams: &mut [Stream; STREAMS], bytes: &Range<u64>, now: impl FnOnce() -> Instant) -> Range<u64> {
+fn follow(streams: &mut [Stream; STREAMS], bytes: &Range<u64>) -> Range<u64> {
     let latest = streams.iter().map(|stream| stream.used).max().unwrap_or(0);
     let known = streams.iter().position(|stream| stream.is_continued_by(bytes));
     let place =
@@ -185,7 +157,6 @@ fn follow(streams: &mut [Stream; STREAMS], bytes: &Range<u64>, now: impl FnOnce(
         *stream = Stream { bytes: (bytes.start, bytes.start), ..Stream::default() };
     }
     stream.used = latest + 1;
-    stream.clock(bytes.end, now);
     stream.grow_to(bytes.end)
 }
 
@@ -193,25 +164,6 @@ impl Stream {
     fn is_continued_by(&self, bytes: &Range<u64>) -> bool {
         let (start, end) = self.bytes;
         self.used > 0 && bytes.start >= start && bytes.start <= end + NEAR_BYTES
-    }
-
-    /// Notes how long it took for a chunk, where it comes to another one.
-    fn clock(&mut self, end: u64, now: impl FnOnce() -> Instant) {
-        if end.div_ceil(CHUNK_BYTES) > self.bytes.1.div_ceil(CHUNK_BYTES) {
-            let now = now();
-            let came = self.came.replace(now);
-            self.in_a_rush = came.is_some_and(|came| now.duration_since(came) <= RUSH);
-        }
-    }
-
-    /// Whether it is in a rush, and comes with these bytes to the beginning of a chunk.
-    fn rushes_into(&self, bytes: &Range<u64>) -> bool {
-        let (start, end) = self.bytes;
-        let is_large = end - start >= GROWN_TO_AHEAD * CHUNK_BYTES;
-        self.in_a_rush
-            && is_large
-            && self.is_continued_by(bytes)
-            && bytes.end.div_ceil(CHUNK_BYTES) > end.div_ceil(CHUNK_BYTES)
     }
 
     /// Whether the writer may be in this chunk before it is one page, and would be made to wait for that.
@@ -246,11 +198,7 @@ mod tests {
     const STEP: u64 = 16 * 1024;
 
     fn grow(streams: &mut [Stream; STREAMS], from: u64, to: u64) -> Vec<u64> {
-        let now = Instant::now();
-        (from..to)
-            .step_by(STEP as usize)
-            .flat_map(|start| follow(streams, &(start..start + STEP), || now))
-            .collect()
+        (from..to).step_by(STEP as usize).flat_map(|start| follow(streams, &(start..start + STEP))).collect()
     }
 
     #[test]
@@ -273,33 +221,14 @@ mod tests {
         let mut streams = Default::default();
         let (mut first, mut second) = (Vec::new(), Vec::new());
         for at in (0..32 * MIB).step_by(STEP as usize) {
-            first.extend(follow(&mut streams, &(at..at + STEP), Instant::now));
-            second.extend(follow(&mut streams, &(GIB + at / 8..GIB + at / 8 + STEP), Instant::now));
+            first.extend(follow(&mut streams, &(at..at + STEP)));
+            second.extend(follow(&mut streams, &(GIB + at / 8..GIB + at / 8 + STEP)));
             // Something that grows here and there.
-            let _ = follow(&mut streams, &(50 * GIB + at * 1000..50 * GIB + at * 1000 + STEP), Instant::now);
+            let _ = follow(&mut streams, &(50 * GIB + at * 1000..50 * GIB + at * 1000 + STEP));
         }
         assert_eq!(first.last(), Some(&19), "8 MiB ahead of 32 MiB: {first:?}");
         assert_eq!(second, [], "4 MiB are too few");
     }
 
     const GIB: u64 = 1024 * MIB;
-
-    #[test]
-    fn only_a_large_stream_that_takes_a_chunk_in_no_time_is_in_a_rush() {
-        let begin = Instant::now();
-        for (took, rushes) in [(RUSH, true), (RUSH + Duration::from_micros(1), false)] {
-            let mut streams: [Stream; STREAMS] = Default::default();
-            let mut came_rushing = Vec::new();
-            for at in (0..16 * MIB).step_by(STEP as usize) {
-                let bytes = at..at + STEP;
-                if streams.iter().any(|stream| stream.rushes_into(&bytes)) {
-                    came_rushing.push(at);
-                }
-                let chunk = (at / CHUNK_BYTES) as u32;
-                follow(&mut streams, &bytes, || begin + chunk * took);
-            }
-            let expected: Vec<u64> = (8 * MIB..16 * MIB).step_by(CHUNK_BYTES as usize).collect();
-            assert_eq!(came_rushing, if rushes { expected } else { vec![] });
-        }
-    }
 }
