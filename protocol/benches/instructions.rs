@@ -104,18 +104,24 @@ fn check(recorded: &str, now: &str) -> ExitCode {
     if compiled_by != compiler() {
         println!("recorded with {compiled_by}, and this is {}", compiler());
     }
-    let row =
-        |line: &str| line.rsplit_once(' ').map(|(name, count)| (name.to_owned(), count.parse::<u64>().ok()));
-    let recorded: HashMap<_, _> = recorded.lines().filter_map(row).collect();
+    let rows = |text: &str| -> BTreeMap<String, u64> {
+        let row = |line: &str| {
+            let (name, count) = line.rsplit_once(' ').expect("a row is a name and a number");
+            (name.to_owned(), count.parse().expect("a row ends with a number"))
+        };
+        text.lines().map(row).collect()
+    };
+    let (recorded, now) = (rows(recorded), rows(now));
+    let missing: Vec<_> = recorded.keys().filter(|name| !now.contains_key(*name)).collect();
+    assert!(missing.is_empty(), "{missing:?} are recorded, and not measured any more");
     let mut differing = 0;
-    for (name, now) in now.lines().filter_map(row) {
-        let (now, before) = (now.unwrap_or(0), recorded.get(&name).copied().flatten().unwrap_or(0));
+    for (name, now) in &now {
+        // What is not recorded differs from it.
+        let before = recorded.get(name).copied().unwrap_or(0);
         let differs = now.abs_diff(before) * 100 > before * TOLERANCE;
         differing += usize::from(differs);
-        println!(
-            "{name:<24}{now:>8} instructions, {before:>8} recorded{}",
-            if differs { "   DIFFERS" } else { "" }
-        );
+        let verdict = if differs { "   DIFFERS" } else { "" };
+        println!("{name:<24}{now:>8} instructions, {before:>8} recorded{verdict}");
     }
     if differing == 0 {
         return ExitCode::SUCCESS;
@@ -135,9 +141,11 @@ fn count(subject: &str, operation: &str) -> u64 {
         .output()
         .expect("valgrind runs");
     let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{subject} {operation} ended with {}: {text}", output.status);
     let collected = text.lines().find_map(|line| line.split_once("Collected : "));
     let count: u64 =
         collected.and_then(|(_, count)| count.trim().parse().ok()).unwrap_or_else(|| panic!("{text}"));
+    assert!(count > 0, "nothing was counted of {subject} {operation}: {text}");
     count / 20_000
 }
 

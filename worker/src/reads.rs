@@ -306,11 +306,11 @@ macro_rules! typed_reads {
         }
 
         /// The values of several keys, in their order, as [`get`](Self::get) finds each: not as of one moment. In a `set`
-        /// that is larger than the processor's caches, two to three times as fast as one by one, since the memory of some
-        /// keys is fetched together.
+        /// that is larger than the processor's caches it is faster than one by one, since the memory of sixteen keys is
+        /// fetched together. So it takes sixteen keys from the iterator before it reads the first.
         ///
         /// # Errors
-        /// As for [`get`](Self::get), for the first key that has one.
+        /// As for [`get`](Self::get).
         pub fn get_many<'q, Q>(
             &self,
             keys: impl IntoIterator<Item = &'q Q>,
@@ -325,7 +325,8 @@ macro_rules! typed_reads {
         /// The same without decoding: `each` sees the bytes of each key's value, in the order of the keys.
         ///
         /// # Errors
-        /// [`ReadError`] where the table is corrupt.
+        /// [`ReadError`] where the table is corrupt, or a key cannot be encoded: the keys before it may not have been read
+        /// then.
         pub fn get_many_bytes<'q, Q>(
             &self,
             keys: impl IntoIterator<Item = &'q Q>,

@@ -47,7 +47,8 @@ pub(super) fn hydration(stage: &Stage, work: &Work, report: &mut Report) -> Resu
     Ok(())
 }
 
-/// How long an owner waits for the disk: for a table that is not there yet, and for one of which a tenth has changed.
+/// How long an owner waits for the disk: for a table of which nothing is there yet, and for one of which a tenth has changed.
+/// The folder for temporary files is the disk (`TMPDIR`).
 pub(super) fn checkpoints(stage: &Stage, work: &Work, report: &mut Report) -> Result<(), Failure> {
     let (mut writer, _worker): (Writer<u64, [u8]>, _) = stage.own("durable")?;
     let mut write = |keys: &[u64], pass| -> Result<f64, Failure> {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::support::new_table;
 use crate::region::{HeapRegion, OutOfMemory, Region};
-use crate::table::layout::Layout;
+use crate::table::layout::{Layout, ROOT};
 use crate::table::{TableReader, TableWriter};
 
 /// The words of a cache line.
@@ -71,12 +71,17 @@ fn the_lines_of_keys_are_fetched_before_they_are_read() {
 #[test]
 fn garbage_is_fetched_ahead_without_harm() {
     for filling in [0, 1, u64::MAX, 0x5555_5555_5555_5555] {
-        let region = new_table(1 << 20);
-        let mut writer = TableWriter::open(region.clone(), 0).unwrap();
-        writer.insert(b"key", b"value").unwrap();
-        let reader = TableReader::open(region.clone()).unwrap();
-        let layout = Layout::read(&region).unwrap();
-        (layout.index.start..region.words()).for_each(|word| region.store(word, filling));
-        reader.prefetch(&[b"key", b"", &[7; 100]]);
+        for root in [None, Some(0), Some(u64::MAX), Some(filling)] {
+            let region = new_table(1 << 20);
+            let mut writer = TableWriter::open(region.clone(), 0).unwrap();
+            writer.insert(b"key", b"value").unwrap();
+            let reader = TableReader::open(region.clone()).unwrap();
+            let layout = Layout::read(&region).unwrap();
+            (layout.index.start..region.words()).for_each(|word| region.store(word, filling));
+            if let Some(root) = root {
+                region.store(ROOT, root);
+            }
+            reader.prefetch(&[b"key", b"", &[7; 100]]);
+        }
     }
 }
