@@ -69,7 +69,7 @@ pub(crate) fn turn<S: Subject>(work: &Work) -> Figures {
 
     figures.note(
         Column::Get,
-        repeated(work, Step::Get, measured, |keys| {
+        repeated::<S>(work, Step::Get, measured, |keys| {
             let (figure, sum) = S::CLOCK.time(keys.len(), || subject.read(keys));
             assert_eq!(sum, work.writes(keys, Step::Insert).sum(), "what is read is what was written");
             figure
@@ -77,7 +77,7 @@ pub(crate) fn turn<S: Subject>(work: &Work) -> Figures {
     );
     figures.note(
         Column::Overwrite,
-        repeated(work, Step::Overwrite, measured, |keys| {
+        repeated::<S>(work, Step::Overwrite, measured, |keys| {
             S::CLOCK.time(keys.len(), || subject.write(work.writes(keys, Step::Overwrite))).0
         }),
     );
@@ -110,16 +110,21 @@ fn counters<S: Subject>(work: &Work, measured: usize) -> f64 {
 
 /// The mean over as many orders of the keys as make enough operations, each of which `measure` is given.
 #[allow(clippy::cast_precision_loss)]
-fn repeated(work: &Work, step: Step, measured: usize, mut measure: impl FnMut(&[u64]) -> f64) -> f64 {
-    let rounds = rounds(work, measured);
+fn repeated<S: Subject>(
+    work: &Work,
+    step: Step,
+    measured: usize,
+    mut measure: impl FnMut(&[u64]) -> f64,
+) -> f64 {
+    let rounds = rounds(work, measured, LEAST_OPERATIONS.min(S::OPERATIONS));
     let total: f64 = (0..rounds).map(|round| measure(&work.order(step, round)[..measured])).sum();
     total / rounds as f64
 }
 
 /// A handful of entries is a test of all this, and not a measurement.
-fn rounds(work: &Work, measured: usize) -> usize {
+fn rounds(work: &Work, measured: usize, least: usize) -> usize {
     let is_whole = measured == work.len() && measured >= 1000;
-    if is_whole { LEAST_OPERATIONS.div_ceil(measured) } else { 1 }
+    if is_whole { least.div_ceil(measured) } else { 1 }
 }
 
 #[allow(clippy::cast_precision_loss)]
