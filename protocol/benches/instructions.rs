@@ -235,6 +235,11 @@ impl Region for Timeless {
     }
 
     #[inline]
+    fn store_words(&self, word: u64, values: &[u64]) {
+        self.0.store_words(word, values);
+    }
+
+    #[inline]
     fn copy_out(&self, word: u64, bytes: usize, into: &mut Vec<u8>) -> bool {
         self.0.copy_out(word, bytes, into)
     }

@@ -12,6 +12,8 @@ use heirloom_protocol::sys::segment::SEGMENT_UNIT_BYTES;
 use heirloom_protocol::sys::{Features, Segment};
 use heirloom_protocol::table::{self, TableOptions, TableWriter, WriteError};
 
+/// A huge page.
+const CHUNK: u64 = SEGMENT_UNIT_BYTES;
 const WORDS: u64 = 2 * SEGMENT_UNIT_BYTES / 8;
 
 fn segment() -> Segment {
@@ -169,7 +171,7 @@ fn memory_is_there_before_a_growing_table_asks() {
     assert_eq!(helpers(), 1);
     support::until("more is there", || resident() > 64 * MIB);
     if Features::get().collapse {
-        support::until("some of it as huge pages", || huge_bytes() > 0);
+        support::until("some of it as huge pages", || support::huge_bytes() > 0);
     } else {
         eprintln!("SKIPPED: no MADV_COLLAPSE here, so no huge pages");
     }
@@ -181,6 +183,39 @@ fn memory_is_there_before_a_growing_table_asks() {
     drop(owner);
     assert_eq!(helpers(), 0, "the thread does not outlive the mapping");
     assert!(segment.prove_unwritable().is_ok(), "so nobody can write");
+}
+
+/// A chunk with a page is in use, whoever made that page: to collapse it would stop its users (rule H4).
+#[test]
+fn only_a_fresh_chunk_becomes_a_huge_page() {
+    let _turn = support::alone();
+    if !Features::get().collapse {
+        eprintln!("SKIPPED: no MADV_COLLAPSE here, so no huge pages");
+        return;
+    }
+    let segment = Segment::create("fresh", 4 * CHUNK).expect("a segment");
+    let memory = || segment.memory_bytes();
+    segment.map().expect("mapped").store(CHUNK / 8 + 7, 70);
+    let page = memory();
+    let heir = MappedRegion::writable(segment.fresh_writable().expect("fresh")).expect("mapped");
+    let all = 0..4 * CHUNK / 8;
+    heir.make_present(all.clone()).expect("memory");
+    assert_eq!(
+        (support::huge_bytes(), memory()),
+        (3 * CHUNK, 4 * CHUNK),
+        "an owner before this one had {page} bytes"
+    );
+    assert_eq!(heir.load(CHUNK / 8 + 7), 70);
+
+    // Of a step of 64 KiB a part goes back, and of the chunk most is left.
+    heir.try_give_back(3 * CHUNK / 8..(3 * CHUNK + 16 * 1024) / 8).expect("given back");
+    assert_eq!(memory(), 4 * CHUNK - 16 * 1024);
+    heir.make_present(all.clone()).expect("memory");
+    assert_eq!((support::huge_bytes(), memory()), (2 * CHUNK, 4 * CHUNK));
+    // All of it, and it is as good as new.
+    heir.try_give_back(3 * CHUNK / 8..4 * CHUNK / 8).expect("given back");
+    heir.make_present(all).expect("memory");
+    assert_eq!((support::huge_bytes(), memory()), (3 * CHUNK, 4 * CHUNK));
 }
 
 /// The memory that a full table has is what it may have: ahead of it there is nothing to come.
@@ -219,21 +254,6 @@ fn a_mapping_that_ends_waits_for_its_thread() {
         drop(region);
         assert_eq!(helpers(), 0);
     }
-}
-
-/// Bytes of segments that this process has mapped as huge pages.
-fn huge_bytes() -> u64 {
-    let maps = std::fs::read_to_string("/proc/self/smaps").expect("our own mappings");
-    let mut inside = false;
-    let mut kib = 0;
-    for line in maps.lines() {
-        if line.contains('/') {
-            inside = line.contains("memfd:heirloom:");
-        } else if let Some(number) = line.strip_prefix("ShmemPmdMapped:").filter(|_| inside) {
-            kib += number.trim().trim_end_matches(" kB").parse::<u64>().expect("a number");
-        }
-    }
-    kib * 1024
 }
 
 /// What a table gives back, the kernel has back.

@@ -6,7 +6,8 @@ mod support;
 use std::os::fd::{AsFd, AsRawFd};
 
 use heirloom_protocol::region::{MappedRegion, Region};
-use heirloom_protocol::sys::{Process, Segment, needs, testing};
+use heirloom_protocol::sys::segment::SEGMENT_UNIT_BYTES;
+use heirloom_protocol::sys::{Features, Process, Segment, needs, testing};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use support::{expect, hear, role, say, start};
@@ -57,6 +58,41 @@ fn another_user_cannot_make_a_writer_of_a_reader() {
 
 fn reopen(path: &str, access: OFlags) -> std::io::Result<()> {
     Ok(rustix::fs::open(path, access | OFlags::CLOEXEC, Mode::empty()).map(drop)?)
+}
+
+/// The kernel tells a segment's pages to its owner only. An heir of another user makes huge pages where there never was one.
+#[test]
+fn another_user_makes_huge_pages_beyond_what_was_there() {
+    const CHUNK: u64 = SEGMENT_UNIT_BYTES;
+    let all = 0..6 * CHUNK / 8;
+    if let Some((_, connection)) = role() {
+        testing::become_user(OTHER_USER, OTHER_USER).expect("root may");
+        let (_, received) = hear(&connection);
+        let writer = received.descriptors.into_iter().next().expect("a descriptor");
+        let heir = MappedRegion::writable(writer).expect("an heir may write");
+        heir.make_present(all.clone()).expect("memory");
+        let first = support::huge_bytes();
+        heir.try_give_back(all.start..all.end / 2).expect("given back");
+        heir.make_present(all).expect("memory");
+        return say(&connection, &format!("{} {}", first / CHUNK, support::huge_bytes() / CHUNK));
+    }
+    let test = "another_user_makes_huge_pages_beyond_what_was_there";
+    if !needs::root(test) {
+        return;
+    }
+    if !Features::get().collapse {
+        eprintln!("SKIPPED: no MADV_COLLAPSE here, so no huge pages");
+        return;
+    }
+    let segment = Segment::create("theirs", 6 * CHUNK).expect("a segment");
+    let ours = segment.map().expect("mapped");
+    // The third chunk has a page, and so might those before it have.
+    ours.store(2 * CHUNK / 8 + 7, 77);
+    let other = start(test, "other user");
+    let fresh = segment.fresh_writable().expect("fresh");
+    other.connection.send(b"write", Some(fresh.as_fd())).expect("sent");
+    expect(&other.connection, "3 3");
+    assert_eq!((segment.memory_bytes(), ours.load(2 * CHUNK / 8 + 7)), (6 * CHUNK, 0));
 }
 
 #[test]

@@ -18,9 +18,10 @@ fn main() {
     let asked = env::var("HEIRLOOM_BENCH_ENTRIES").ok().and_then(|text| text.parse().ok());
     let entries: u64 = asked.unwrap_or(if is_bench { 1_000_000 } else { 1000 });
     let runs = if is_bench { 5 } else { 1 };
+    let (time, turns) = if is_bench { (Duration::from_secs(1), 30) } else { (Duration::from_millis(50), 3) };
     println!("{entries} entries in {}", env::temp_dir().display());
     store::measure(entries, runs);
-    writer::measure(Duration::from_millis(if is_bench { 4000 } else { 50 }), runs + 2);
+    writer::measure(time, turns);
 }
 
 /// How long something takes, in milliseconds.

@@ -153,7 +153,9 @@ impl MappedRegion {
         // SAFETY: the mapping was just made, that long, and is unmapped only by `Mapping::drop`, which ends `Ahead` first.
         let pages = unsafe {
             let bytes = if writable { bytes } else { 0 };
-            Pages::new(base, bytes, segment::memory_bytes(descriptor), segment::is_ours(descriptor))
+            let untold = (writable && !segment::is_ours(descriptor))
+                .then(|| segment::data_ends_before(descriptor, bytes as u64));
+            Pages::new(base, bytes, segment::memory_bytes(descriptor), untold)
         };
         let pages = Arc::new(pages);
         let ahead = Ahead::new(Arc::clone(&pages));
@@ -209,6 +211,15 @@ impl Region for MappedRegion {
         if let Some(pointer) = self.pointer_to(word, self.limits.writable()) {
             // SAFETY: as in `load`; and the mapping is writable, or the limit would be zero.
             unsafe { &*pointer }.store(value, STORE);
+        }
+    }
+
+    #[inline]
+    fn store_words(&self, word: u64, values: &[u64]) {
+        let Some(to) = self.pointer(word, values.len() as u64, self.limits.writable()) else { return };
+        for (offset, value) in values.iter().enumerate() {
+            // SAFETY: inside what was checked, and writable, or the limit would be zero.
+            unsafe { &*to.add(offset) }.store(*value, STORE);
         }
     }
 
@@ -286,6 +297,10 @@ impl Region for MappedRegion {
         }
         let bytes = words.start * 8..words.end * 8;
         if !self.mapping.pages.are_present(&bytes) {
+            if let Some(chunk) = self.mapping.ahead.rushed_into(&bytes) {
+                // Less is needed than that: what does not work does not matter.
+                let _ = self.mapping.pages.make_chunk_present(chunk);
+            }
             self.mapping.pages.make_present(&bytes)?;
         }
         self.mapping.ahead.grown_by(&bytes);

@@ -36,6 +36,13 @@ pub trait Region: Send + Sync {
     /// Stores one word (release).
     fn store(&self, word: u64, value: u64);
 
+    /// Stores words from `word` on, one after the other (release).
+    fn store_words(&self, word: u64, values: &[u64]) {
+        for (word, value) in (word..).zip(values) {
+            self.store(word, *value);
+        }
+    }
+
     /// Copies `bytes` bytes from the start of `word` on to the end of `into`.
     /// Copies nothing and returns false where the range is not inside the region.
     #[must_use]
@@ -137,6 +144,8 @@ macro_rules! forward_region {
             fn load(&self, word: u64) -> u64 { (**self).load(word) }
             #[inline]
             fn store(&self, word: u64, value: u64) { (**self).store(word, value) }
+            #[inline]
+            fn store_words(&self, word: u64, values: &[u64]) { (**self).store_words(word, values) }
             #[inline]
             fn copy_out(&self, word: u64, bytes: usize, into: &mut Vec<u8>) -> bool { (**self).copy_out(word, bytes, into) }
             #[inline]

@@ -14,7 +14,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FileType, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{FileType, MemfdFlags, Mode, OFlags, SealFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::limits;
@@ -207,6 +207,23 @@ pub(crate) fn require_writable(descriptor: BorrowedFd<'_>) -> Result<(), NotASeg
 pub(crate) fn memory_bytes(descriptor: BorrowedFd<'_>) -> u64 {
     // By its definition, a block has 512 bytes here.
     rustix::fs::fstat(descriptor).map_or(0, |status| status.st_blocks as u64 * 512)
+}
+
+/// An offset before which all pages of the segment are: the least multiple of [`SEGMENT_UNIT_BYTES`]. Some twenty calls.
+pub(crate) fn data_ends_before(descriptor: BorrowedFd<'_>, bytes: u64) -> u64 {
+    let is_empty_from = |unit: &u64| {
+        matches!(rustix::fs::seek(descriptor, SeekFrom::Data(unit * SEGMENT_UNIT_BYTES)), Err(Errno::NXIO))
+    };
+    let (mut below, mut end) = (0, bytes.div_ceil(SEGMENT_UNIT_BYTES));
+    while below < end {
+        let middle = below.midpoint(end);
+        if is_empty_from(&middle) {
+            end = middle;
+        } else {
+            below = middle + 1;
+        }
+    }
+    end * SEGMENT_UNIT_BYTES
 }
 
 /// Whether this process's user owns the segment, or is root.

@@ -96,6 +96,16 @@ impl Slot {
         (0..SLOTS).map(move |lane| Slot { bucket, lane })
     }
 
+    /// The first unused slot of a bucket.
+    #[inline]
+    pub(super) fn unused<V: View>(view: &V, bucket: u64) -> Option<Slot> {
+        (0..SLOTS).step_by(2).find_map(|lane| {
+            let slot = Slot { bucket, lane };
+            let word = view.word(slot.offset_word());
+            [slot, Slot { bucket, lane: lane + 1 }].into_iter().find(|slot| slot.offset_in(word).is_none())
+        })
+    }
+
     /// The entry in the slot.
     pub(super) fn entry<V: View>(self, view: &V) -> Unit {
         self.offset_in(view.word(self.offset_word()))

@@ -237,9 +237,8 @@ pub(super) fn write<R: Region>(region: &R, block: u64, begin: u64, previous: Uni
     let flags = new.flags();
     let link = region.load(block + LINK_WORD) & !0xffff_ffff;
     let lengths = if flags & LARGE == 0 { (key.len() as u64, value.len() as u64) } else { (0, 0) };
-    region.store(block, begin << 12 | flags << 8 | lengths.0);
-    region.store(block + 1, lengths.1);
-    region.store(block + LINK_WORD, link | u64::from(previous.0));
+    let header = [begin << 12 | flags << 8 | lengths.0, lengths.1, link | u64::from(previous.0)];
+    region.store_words(block, &header);
     let mut key_at = block + HEADER_WORDS;
     if flags != 0 {
         key_at = write_extensions(region, key_at, flags, new);

@@ -49,6 +49,8 @@ pub(super) struct Found {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Nonsense(pub(super) &'static str);
 
+pub(super) const ENDLESS_CHAIN: Nonsense = Nonsense("a chain of overflow buckets does not end");
+
 impl Layout {
     /// The hash of a key.
     #[inline]
@@ -146,7 +148,7 @@ impl Layout {
             }
             bucket = self.overflow(candidates.link);
         }
-        Err(Nonsense("a chain of overflow buckets does not end"))
+        Err(ENDLESS_CHAIN)
     }
 
     /// The first word of each bucket of a chain, the main one first.
@@ -158,7 +160,7 @@ impl Layout {
                 return Ok(buckets);
             }
             if buckets.len() == MAX_CHAIN {
-                return Err(Nonsense("a chain of overflow buckets does not end"));
+                return Err(ENDLESS_CHAIN);
             }
             buckets.push(self.overflow(next));
         }

@@ -330,6 +330,12 @@ impl Layout {
         self.arena.start + u64::from(unit.0) * UNIT_WORDS
     }
 
+    /// Has the first two lines of a block fetched, which are all of most entries.
+    #[inline]
+    pub(super) fn prefetch<R: Region>(&self, region: &R, unit: Unit) {
+        (0..2).for_each(|line| region.prefetch(self.block(unit) + 8 * line));
+    }
+
     /// Spans of the arena.
     pub(super) fn arena_spans(&self) -> u64 {
         self.arena.words / (SPAN_UNITS * UNIT_WORDS)

@@ -180,8 +180,7 @@ impl<R: Region> TableReader<R> {
         }
         for (hash, bucket) in buckets {
             if let Some(lane) = Candidates::of(&self.region, bucket, hash).next() {
-                let block = self.layout.block(Slot { bucket, lane }.entry(&self.region));
-                (0..2).for_each(|line| self.region.prefetch(block + 8 * line));
+                self.layout.prefetch(&self.region, Slot { bucket, lane }.entry(&self.region));
             }
         }
     }

@@ -9,11 +9,11 @@
 //! twice, or keys that belong to its twin. So an entry counts only in the range of its own hash, and once.
 
 use super::batch::Batch;
-use super::bucket::Slot;
+use super::bucket::{Slot, link};
 use super::class::Unit;
 use super::entry::Attributes;
 use super::error::ReadError;
-use super::index::Nonsense;
+use super::index::{ENDLESS_CHAIN, MAX_CHAIN, Nonsense};
 use super::layout::HORIZON;
 use super::ordered::{Order, Span};
 use super::reader::{TableReader, corrupt};
@@ -83,6 +83,7 @@ impl<R: Region> TableReader<R> {
             let read = root.and_then(|root| {
                 let bits = 64 - root.depth(root.bucket(hash));
                 let range = Range { first, last: first | (u64::MAX >> (64 - bits)) };
+                self.fetch_next_buckets(root, range);
                 self.read_bucket(root, range, as_of, bucket).map(|()| range.last)
             });
             if self.stands(horizon) && self.layout().still_finds(self.region(), root, hash, false) {
@@ -100,15 +101,34 @@ impl<R: Region> TableReader<R> {
     ) -> Result<(), Nonsense> {
         bucket.batch.clear();
         bucket.orders.clear();
-        for words in self.layout().chain(self.region(), root.bucket(range.first.reverse_bits()))? {
+        let mut words = self.layout().bucket(root.bucket(range.first.reverse_bits()));
+        for _ in 0..MAX_CHAIN {
+            // The link first: see `super::index`.
+            let next = link(self.region(), words);
             for slot in Slot::all(words) {
                 let unit = slot.entry(self.region());
                 if !unit.is_none() {
                     self.read_entry(unit, range, as_of, bucket)?;
                 }
             }
+            if next.is_none() {
+                return Ok(());
+            }
+            words = self.layout().overflow(next);
         }
-        Ok(())
+        Err(ENDLESS_CHAIN)
+    }
+
+    /// Has the memory fetched that the next two steps read, which is far from here: the entries of the next bucket, whose
+    /// words the step before this one had fetched, and the words of the one after it.
+    fn fetch_next_buckets(&self, root: Root, range: Range) {
+        let Some(next) = range.last.checked_add(1) else { return };
+        let number = root.bucket(next.reverse_bits());
+        for slot in Slot::all(self.layout().bucket(number)) {
+            self.layout().prefetch(self.region(), slot.entry(self.region()));
+        }
+        let after = next.wrapping_add(1 << (64 - root.depth(number)));
+        self.region().prefetch(self.layout().bucket(root.bucket(after.reverse_bits())));
     }
 
     fn read_entry(&self, unit: Unit, range: Range, as_of: AsOf, bucket: &mut Bucket) -> Result<(), Nonsense> {

@@ -99,8 +99,7 @@ impl<R: Region> TableWriter<R> {
         self.check_block(block, class)?;
         if !self.space.pins.is_empty() {
             // What waited for a pin was last touched before that: the next entry does not wait for its block.
-            let next = self.reader.layout().block(rest.first);
-            (0..2).for_each(|line| self.reader.region().prefetch(next + 8 * line));
+            self.reader.layout().prefetch(self.reader.region(), rest.first);
         }
         if block == ready {
             self.space.take_last(class.index());
@@ -140,7 +139,10 @@ impl<R: Region> TableWriter<R> {
         let next = Unit((first * SPAN_UNITS) as u32);
         let end = u32::try_from((first + spans) * SPAN_UNITS).map_err(|_| self.full())?;
         let start = self.reader.layout().block(next);
-        self.reader.region().make_present(start..start + spans * SPAN_UNITS * super::class::UNIT_WORDS)?;
+        let region = self.reader.region();
+        // The limit may be another by now.
+        region.expect_at_most(region.load(MAX_BYTES));
+        region.make_present(start..start + spans * SPAN_UNITS * super::class::UNIT_WORDS)?;
         if !class.is_node() {
             let blocks = self.stage.header(self.reader.region(), BLOCKS);
             self.stage.store_header(BLOCKS, blocks + class.run_blocks());

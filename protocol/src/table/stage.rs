@@ -198,11 +198,10 @@ impl Stage {
         let log = layout.log.start;
         region.store(log + LOG_VERSION, version);
         let mut at = log + LOG_HEADER_WORDS;
-        self.in_order().into_iter().flatten().for_each(|[word, value]| {
-            region.store(at, *word);
-            region.store(at + 1, *value);
-            at += 2;
-        });
+        for stores in self.in_order() {
+            region.store_words(at, stores.as_flattened());
+            at += 2 * stores.len() as u64;
+        }
         region.store(log + LOG_COUNT, self.len() as u64);
     }
 

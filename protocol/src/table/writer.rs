@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use super::bucket::{self, BUCKET_WORDS, BucketImage, Slot, Tag, View};
+use super::bucket::{self, BucketImage, Slot, Tag, View};
 use super::bulk::Place;
 use super::changes::{RecordKind, Recorder};
 use super::class::Unit;
@@ -97,7 +97,6 @@ impl<R: Region> TableWriter<R> {
         let horizon = reader.region().load(HORIZON);
         check_versions(horizon, applied)?;
         let recorder = Recorder::open(reader.region(), reader.layout())?;
-        reader.region().expect_at_most(reader.info().max_bytes);
         let compaction = Compaction::of_new_owner(reader.region().load(DRAINING));
         Ok(Self {
             reader,
@@ -560,7 +559,7 @@ impl<R: Region> TableWriter<R> {
         let mut bucket = self.reader.layout().bucket(number);
         for length in 1..=MAX_CHAIN {
             let view = self.stage.over(self.reader.region());
-            if let Some(slot) = Slot::all(bucket).find(|slot| slot.entry(&view).is_none()) {
+            if let Some(slot) = Slot::unused(&view, bucket) {
                 self.set_slot(slot, unit);
                 self.set_tag(slot, tag);
                 return Ok(());
@@ -605,9 +604,7 @@ impl<R: Region> TableWriter<R> {
 
     /// Writes a bucket that no reader can reach yet.
     pub(super) fn write_bucket(&self, bucket: u64, image: &BucketImage) {
-        for offset in 0..BUCKET_WORDS {
-            self.reader.region().store(bucket + offset, image.0[offset as usize]);
-        }
+        self.reader.region().store_words(bucket, &image.0);
     }
 }
 

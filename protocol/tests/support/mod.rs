@@ -111,6 +111,21 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Bytes of segments that this process has mapped as huge pages.
+pub(crate) fn huge_bytes() -> u64 {
+    let maps = std::fs::read_to_string("/proc/self/smaps").expect("our own mappings");
+    let mut inside = false;
+    let mut kib = 0;
+    for line in maps.lines() {
+        if line.contains('/') {
+            inside = line.contains("memfd:heirloom:");
+        } else if let Some(number) = line.strip_prefix("ShmemPmdMapped:").filter(|_| inside) {
+            kib += number.trim().trim_end_matches(" kB").parse::<u64>().expect("a number");
+        }
+    }
+    kib * 1024
+}
+
 impl Drop for Actor {
     fn drop(&mut self) {
         // Where it has ended already, both have nothing to do.

@@ -37,14 +37,14 @@ pub(crate) fn beside_writer<const ORDERED: bool>(work: &Work) -> Figures {
     })
 }
 
-fn filled<const ORDERED: bool>(work: &Work) -> Heirloom<ORDERED> {
+pub(crate) fn filled<const ORDERED: bool>(work: &Work) -> Heirloom<ORDERED> {
     let mut owner = Heirloom::new(work.len());
     owner.write(work.writes(&work.order(Step::Insert, 0), Step::Insert));
     owner
 }
 
 /// Where another process finds the segment, for as long as its owner lives.
-fn segment_of<const ORDERED: bool>(owner: &Heirloom<ORDERED>) -> String {
+pub(crate) fn segment_of<const ORDERED: bool>(owner: &Heirloom<ORDERED>) -> String {
     format!("/proc/{}/fd/{}", process::id(), owner.segment.as_fd().as_raw_fd())
 }
 
@@ -61,9 +61,7 @@ fn start_reader(segment: &str, work: &Work) -> Figures {
 
 /// What the other process does.
 pub(crate) fn read(segment: &Path, work: &Work) -> Figures {
-    let segment = File::open(segment).expect("the segment can be opened");
-    let region = Arc::new(MappedRegion::read_only(segment.into()).expect("the segment can be mapped"));
-    let reader = TableReader::open(region).expect("the segment holds a table");
+    let reader = open(segment);
     // Once without the clock: the pages of the segment are mapped as they are first touched.
     read_all(&reader, &work.order(Step::Remove, 0));
     let keys = work.order(Step::Get, 0);
@@ -72,4 +70,10 @@ pub(crate) fn read(segment: &Path, work: &Work) -> Figures {
     let mut figures = Figures::default();
     figures.note(Column::Get, figure);
     figures
+}
+
+pub(crate) fn open(segment: &Path) -> TableReader<Arc<MappedRegion>> {
+    let segment = File::open(segment).expect("the segment can be opened");
+    let region = Arc::new(MappedRegion::read_only(segment.into()).expect("the segment can be mapped"));
+    TableReader::open(region).expect("the segment holds a table")
 }

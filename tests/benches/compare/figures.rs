@@ -62,10 +62,16 @@ impl Figures {
     pub(crate) fn median(passes: &[Self]) -> Self {
         let mut medians = Self::default();
         for column in Column::ALL {
-            let mut figures: Vec<_> = passes.iter().filter_map(|pass| pass.get(column)).collect();
-            figures.sort_by(f64::total_cmp);
-            medians.0[column as usize] = figures.get(figures.len() / 2).copied();
+            let figures: Vec<_> = passes.iter().filter_map(|pass| pass.get(column)).collect();
+            medians.0[column as usize] = middle(&figures);
         }
         medians
     }
+}
+
+/// The median; none of nothing.
+pub(crate) fn middle(figures: &[f64]) -> Option<f64> {
+    let mut figures = figures.to_vec();
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied()
 }

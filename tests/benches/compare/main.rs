@@ -21,6 +21,7 @@
 //! | `turn` | what a subject does in one pass |
 //! | `subjects` | who takes part, and what each guarantees |
 //! | `elsewhere` | reading from another process |
+//! | `readers` | reading from two at once |
 //! | `stress`, `sales` | the stress run: a million sale events, here and in Elixir |
 //! | `figures`, `report` | medians, ratios, tables |
 //! | `curve` | the same from 1,000 entries to 10,000,000 |
@@ -33,6 +34,7 @@ mod curve;
 mod elsewhere;
 mod figures;
 mod lines;
+mod readers;
 mod report;
 mod sales;
 mod stress;
@@ -43,6 +45,7 @@ mod work;
 
 use clap::Parser;
 use figures::Figures;
+use readers::Readers;
 use report::Report;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -60,7 +63,8 @@ struct Options {
     /// How often each figure is taken; the median counts [default: 5, with --curve 3]
     #[arg(long)]
     passes: Option<u64>,
-    /// Only these subjects, by their names (a wrong one names all of them); `stress` is the stress run
+    /// Only these subjects, by their names (a wrong one names all of them); `stress` is the stress run, `readers` reads from
+    /// two processes at once
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Measures how get, overwrite and memory grow with the number of entries
@@ -88,7 +92,13 @@ struct Options {
     /// Reads the table in that segment.
     #[arg(long, hide = true)]
     read: Option<PathBuf>,
+    /// The same, when a line comes.
+    #[arg(long, hide = true)]
+    read_when_told: Option<PathBuf>,
 }
+
+/// What `--only` names beside the subjects.
+const NOT_SUBJECTS: [&str; 2] = [stress::NAME, readers::NAME];
 
 /// Entries of a test.
 const HANDFUL: usize = 500;
@@ -102,6 +112,8 @@ fn main() {
         println!("{}", json(&(find(name).turn)(&work())));
     } else if let Some(segment) = &options.read {
         println!("{}", json(&elsewhere::read(segment, &work())));
+    } else if let Some(segment) = &options.read_when_told {
+        readers::read_when_told(segment, &work());
     } else if options.curve {
         let curve = curve::measure(entries(10_000_000), passes(3));
         show(&options, &curve.text(), &curve.json(), &curve.markdown(), &lines::chart(&curve));
@@ -113,13 +125,14 @@ fn main() {
 
 fn measure(options: &Options, entries: usize, passes: u64) -> Report {
     let is_asked = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
-    for name in options.only.iter().filter(|name| *name != stress::NAME) {
+    for name in options.only.iter().filter(|name| !NOT_SUBJECTS.contains(&name.as_str())) {
         find(name);
     }
     let here = subjects::ALL.into_iter().filter(|subject| is_asked(subject.name) && is_here(subject));
     let mut rows: Vec<(Entrant, Vec<Figures>)> = here.map(|subject| (subject, Vec::new())).collect();
     let mut stress =
         is_asked(stress::NAME).then(|| stress::Stress::new(if options.bench { 1_000_000 } else { 1000 }));
+    let mut readers = is_asked(readers::NAME).then(Readers::default);
     for pass in 0..passes {
         for (subject, figures) in &mut rows {
             progress(&format!("pass {} of {passes}: {}", pass + 1, subject.name));
@@ -128,10 +141,13 @@ fn measure(options: &Options, entries: usize, passes: u64) -> Report {
         if let Some(stress) = &mut stress {
             stress.run();
         }
+        if let Some(readers) = &mut readers {
+            readers.run(&Work::new(entries, pass));
+        }
     }
     progress("");
     let rows = rows.into_iter().map(|(subject, figures)| (subject, Figures::median(&figures))).collect();
-    Report { entries, passes, rows, stress }
+    Report { entries, passes, rows, stress, readers }
 }
 
 /// Shows where it is, on a terminal.
@@ -163,7 +179,7 @@ fn turn(subject: &Entrant, entries: usize, pass: u64) -> Figures {
 fn find(name: &str) -> Entrant {
     subjects::ALL.into_iter().find(|subject| subject.name == name).unwrap_or_else(|| {
         let names: Vec<_> = subjects::ALL.iter().map(|subject| subject.name).collect();
-        eprintln!("there is no `{name}`; there are {}, {}", names.join(", "), stress::NAME);
+        eprintln!("there is no `{name}`; there are {}, {}", names.join(", "), NOT_SUBJECTS.join(", "));
         std::process::exit(2)
     })
 }

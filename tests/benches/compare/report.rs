@@ -1,6 +1,7 @@
 //! A comparison as a table: for a terminal, for a page, and for programs.
 
 use crate::figures::{Column, Figures};
+use crate::readers::{self, Readers};
 use crate::stress::{Stress, Times};
 use crate::subjects::Entrant;
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ pub(crate) struct Report {
     pub(crate) passes: u64,
     pub(crate) rows: Vec<(Entrant, Figures)>,
     pub(crate) stress: Option<Stress>,
+    pub(crate) readers: Option<Readers>,
 }
 
 impl Report {
@@ -35,7 +37,7 @@ impl Report {
                 text.push('\n');
             }
         }
-        for line in self.stress_lines() {
+        for line in self.stress_lines().into_iter().chain(self.readers_line()) {
             write!(text, "\n{}", line.replace("**", "")).expect(MEMORY);
         }
         text + "\n"
@@ -67,6 +69,9 @@ impl Report {
             page += "\n## The stress run\n\n";
             self.stress_lines().iter().for_each(|line| writeln!(page, "{line}").expect(MEMORY));
         }
+        if let Some(line) = self.readers_line() {
+            write!(page, "\n## Readers at once\n\n{line}\n").expect(MEMORY);
+        }
         page
     }
 
@@ -81,6 +86,9 @@ impl Report {
             "passes": self.passes,
             "subjects": Value::Object(subjects.collect()),
         });
+        if let Some(readers) = &self.readers {
+            all["readers"] = json!({ "one_gets_per_us": readers.one(), "two_gets_per_us": readers.two() });
+        }
         if let Some(stress) = &self.stress {
             let Times { heirloom, elixir } = stress.times();
             all["stress"] = json!({
@@ -114,6 +122,16 @@ impl Report {
             Some(ours) if !subject.is_measure() => format!("{figure:.0} ({})", times(figure / ours)),
             _ => format!("{figure:.0}"),
         }
+    }
+
+    fn readers_line(&self) -> Option<String> {
+        let (one, two) = self.readers.as_ref().map(|readers| (readers.one(), readers.two()))?;
+        Some(format!(
+            "Two processes that read at once, while the owner makes {} commits a second: **{:.2} times** the gets of one \
+             ({two:.1} and {one:.1} million a second).",
+            count(readers::COMMITS_PER_SECOND as usize),
+            two / one
+        ))
     }
 
     fn stress_lines(&self) -> Vec<String> {

@@ -4,6 +4,7 @@
 //! Ours is what a worker does: with each count the commit holds the position in the stream, so that the heir of a worker that
 //! is killed counts no sale twice and forgets none. Elixir's counts are lost with their process.
 
+use crate::figures::middle;
 use crate::sales::{self, Counts, Sale};
 use crate::subjects::heirloom::Heirloom;
 use crate::subjects::is_there;
@@ -63,11 +64,8 @@ impl Stress {
 
     /// The median of each time.
     pub(crate) fn times(&self) -> Times {
-        let median = |of: fn(&Times) -> Option<f64>| {
-            let mut times: Vec<_> = self.runs.iter().filter_map(of).collect();
-            times.sort_by(f64::total_cmp);
-            times.get(times.len() / 2).copied()
-        };
+        let median =
+            |of: fn(&Times) -> Option<f64>| middle(&self.runs.iter().filter_map(of).collect::<Vec<_>>());
         Times {
             heirloom: median(|run| Some(run.heirloom)).expect("there is at least one pass"),
             elixir: median(|run| Some(run.elixir?[0]))

@@ -1,12 +1,18 @@
 //! Which parts of a mapping are backed by memory, and how they come to be (rules H4 and H5).
 //!
 //! What this process has made present is remembered here, one bit for each step of 64 KiB: a step costs about 15 µs,
-//! and is the most that a write ever waits for. A chunk of 2 MiB that nobody has touched yet becomes one huge page,
+//! and is the most that a write ever waits for. A fresh chunk of 2 MiB, one without any page, becomes one huge page,
 //! where the kernel has one: its owner's death is noticed a hundred times faster then (rule H11).
+//!
+//! The bits do not say what is fresh: an heir's are all clear, and what was given back in part is in use in part. That
+//! the kernel is asked. Two threads make memory present, the owner's and the one that works ahead of it, and each page
+//! is asked for and counted once: a step is made under a lock, and so is the decision to make a chunk, but not the chunk
+//! itself, for which no write is to wait unless it needs just that one.
 
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 use rustix::mm::Advice;
@@ -29,11 +35,17 @@ pub(super) struct Pages {
     bytes: u64,
     /// One bit for each step.
     present: Box<[AtomicU64]>,
+    /// The chunk that is being made, which is paid for as a whole.
+    making: Mutex<Option<u64>>,
     /// What the segment has, as far as this process knows: what it had when it was mapped, and what came and went here.
     memory_bytes: AtomicU64,
-    /// Whether the kernel tells us which pages the segment has: it tells its owner only, and anybody else "all".
-    residency_is_told: bool,
+    /// Where the segment's pages ended when it was mapped, where the kernel does not tell which ones it has: it tells
+    /// the segment's owner only, and anybody else "all".
+    untold: Option<UpTo>,
 }
+
+/// Pages that may be there: those before this offset.
+type UpTo = u64;
 
 // SAFETY: the pointer is only handed to `madvise`, and used for atomic operations on words.
 unsafe impl Send for Pages {}
@@ -43,16 +55,11 @@ unsafe impl Sync for Pages {}
 impl Pages {
     /// # Safety
     /// The mapping is that long, and stays while any method runs.
-    pub(super) unsafe fn new(
-        base: *mut u8,
-        bytes: usize,
-        memory_bytes: u64,
-        residency_is_told: bool,
-    ) -> Self {
+    pub(super) unsafe fn new(base: *mut u8, bytes: usize, memory_bytes: u64, untold: Option<UpTo>) -> Self {
         let steps = (bytes as u64).div_ceil(STEP_BYTES);
         let present = (0..steps.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         let memory_bytes = AtomicU64::new(memory_bytes);
-        Self { base, bytes: bytes as u64, present, memory_bytes, residency_is_told }
+        Self { base, bytes: bytes as u64, present, making: Mutex::default(), memory_bytes, untold }
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -81,41 +88,52 @@ impl Pages {
                 step += STEPS_PER_CHUNK;
                 continue;
             }
-            if !self.is_present(step) {
-                let bytes = step * STEP_BYTES..(step + 1) * STEP_BYTES;
-                if !self.are_resident(&bytes) {
-                    limits::ask_for(STEP_BYTES)?;
-                    self.memory_bytes.fetch_add(STEP_BYTES, Ordering::Relaxed);
-                }
-                self.populate(bytes)?;
-                self.mark(step..step + 1);
-            }
+            self.make_step_present(step)?;
             step += 1;
         }
         Ok(())
     }
 
-    /// Makes a chunk present that has not been touched yet, as one huge page where it can be; false where a
-    /// part of it has been touched, and nothing is done.
+    fn make_step_present(&self, step: u64) -> Result<(), OutOfMemory> {
+        if self.is_present(step) {
+            return Ok(());
+        }
+        let making = self.making();
+        let bytes = step * STEP_BYTES..(step + 1) * STEP_BYTES;
+        if *making != Some(step / STEPS_PER_CHUNK) && !self.is_present(step) {
+            // Pages from an owner before this one are no new memory: an heir gets them however little is left.
+            self.take(self.missing_bytes(&bytes).unwrap_or(STEP_BYTES))?;
+        }
+        self.populate(bytes)?;
+        self.mark(step..step + 1);
+        Ok(())
+    }
+
+    /// Makes a fresh chunk present, as one huge page where it can be; false where it has a page already, or another one is
+    /// being made, and nothing is done.
     ///
     /// Collapsing is for fresh chunks only: a writer in the middle of one would be stopped for milliseconds. And it
     /// comes before populating: a chunk with a single page becomes a huge one in a fifth of the time of a full one,
     /// whose pages would have to be copied (0.5 against 2.6 ms; without any page there is nothing to collapse).
     pub(super) fn make_chunk_present(&self, chunk: u64) -> Result<bool, OutOfMemory> {
-        let steps = chunk * STEPS_PER_CHUNK..(chunk + 1) * STEPS_PER_CHUNK;
-        if steps.clone().any(|step| self.is_present(step)) {
-            return Ok(false);
-        }
         let bytes = chunk * CHUNK_BYTES..(chunk + 1) * CHUNK_BYTES;
-        if !self.are_resident(&bytes) {
-            limits::ask_for(CHUNK_BYTES)?;
-            self.memory_bytes.fetch_add(CHUNK_BYTES, Ordering::Relaxed);
-            self.populate(bytes.start..bytes.start + 1)?;
-            self.collapse(chunk);
+        {
+            let mut making = self.making();
+            if making.is_some() || !self.is_fresh(&bytes) {
+                return Ok(false);
+            }
+            self.take(CHUNK_BYTES)?;
+            *making = Some(chunk);
         }
-        self.populate(bytes)?;
-        self.mark(steps);
-        Ok(true)
+        let made = self.populate(bytes.start..bytes.start + 1).and_then(|()| {
+            self.collapse(chunk);
+            self.populate(bytes.clone())
+        });
+        // Unless some of it was given back meanwhile.
+        if self.making().take() == Some(chunk) && made.is_ok() {
+            self.mark(steps_of(&bytes));
+        }
+        made.map(|()| true)
     }
 
     /// Returns the memory of the whole pages in the range.
@@ -125,12 +143,15 @@ impl Pages {
         if start >= end {
             return Ok(());
         }
-        for step in steps_of(&(start..end)) {
+        let bytes = start..end;
+        let mut making = self.making();
+        making.take_if(|chunk| *chunk * CHUNK_BYTES < bytes.end && bytes.start < (*chunk + 1) * CHUNK_BYTES);
+        let returned = end - start - self.missing_bytes(&bytes).unwrap_or(0);
+        for step in steps_of(&bytes) {
             self.present[(step / 64) as usize].fetch_and(!(1 << (step % 64)), Ordering::Relaxed);
         }
-        self.advise(start..end, Advice::LinuxRemove)?;
-        // Where some of it was a hole already, this is too much: a guess that is too low costs no more than 8 MiB.
-        let less = |memory: u64| Some(memory.saturating_sub(end - start));
+        self.advise(bytes, Advice::LinuxRemove)?;
+        let less = |memory: u64| Some(memory.saturating_sub(returned));
         let _ = self.memory_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         Ok(())
     }
@@ -149,15 +170,49 @@ impl Pages {
         self.advise(bytes, Advice::LinuxPopulateWrite)
     }
 
-    /// Whether the segment has all of these pages already, from an owner before this one: then they are no new memory,
-    /// and an heir gets them however little is left.
-    fn are_resident(&self, bytes: &Range<u64>) -> bool {
-        let length = (bytes.end - bytes.start) as usize;
-        let mut pages = [0_u8; (CHUNK_BYTES / 4096) as usize];
-        let pages = &mut pages[..length.div_ceil(rustix::param::page_size())];
-        // SAFETY: inside the mapping, and one byte for each of its pages.
-        let told = unsafe { libc::mincore(self.at(bytes.start).cast(), length, pages.as_mut_ptr()) == 0 };
-        self.residency_is_told && told && pages.iter().all(|page| page & 1 == 1)
+    /// Whether the segment has no page there.
+    fn is_fresh(&self, bytes: &Range<u64>) -> bool {
+        match self.untold {
+            None => self.missing_bytes(bytes) == Some(bytes.end - bytes.start),
+            Some(up_to) => up_to <= bytes.start && !steps_of(bytes).any(|step| self.is_present(step)),
+        }
+    }
+
+    /// How much of these pages the segment does not have; none where the kernel does not say.
+    fn missing_bytes(&self, bytes: &Range<u64>) -> Option<u64> {
+        const PAGES: usize = 512;
+        if self.untold.is_some() {
+            return None;
+        }
+        let page = rustix::param::page_size() as u64;
+        let mut missing = 0;
+        for start in bytes.clone().step_by(PAGES * page as usize) {
+            let length = (bytes.end - start).min(PAGES as u64 * page);
+            let mut resident = [0_u8; PAGES];
+            // SAFETY: inside the mapping, and one byte for each of its pages.
+            let told =
+                unsafe { libc::mincore(self.at(start).cast(), length as usize, resident.as_mut_ptr()) == 0 };
+            if !told {
+                return None;
+            }
+            let pages = &resident[..length.div_ceil(page) as usize];
+            missing += pages.iter().filter(|page| **page & 1 == 0).count() as u64 * page;
+        }
+        Some(missing)
+    }
+
+    /// Asks for new memory, and counts it.
+    fn take(&self, bytes: u64) -> Result<(), OutOfMemory> {
+        if bytes > 0 {
+            limits::ask_for(bytes)?;
+            self.memory_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn making(&self) -> MutexGuard<'_, Option<u64>> {
+        // It is right between any two statements.
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn populate(&self, bytes: Range<u64>) -> Result<(), OutOfMemory> {

@@ -58,6 +58,8 @@ const LEAF_WORDS: u64 = LANE_PREFIXES + LANES as u64;
 const SEPARATORS: u64 = 3;
 const CHILD_OFFSETS: u64 = SEPARATORS + CHILDREN as u64 - 1;
 const LONG_OFFSETS: u64 = CHILD_OFFSETS + CHILDREN.div_ceil(2) as u64;
+/// Lines of memory that a leaf takes, where it begins with one.
+pub(super) const LEAF_LINES: u64 = LEAF_WORDS / 8;
 const INNER_WORDS: u64 = LONG_OFFSETS + (CHILDREN as u64 - 1) / 2;
 
 const _: () = assert!(LEAF_WORDS == 24 && INNER_WORDS == 64, "three lines and eight");

@@ -92,15 +92,17 @@ impl<R: Region> TableReader<R> {
             Order::Ascending => (span.from.map(<[u8]>::to_vec), span.to),
             Order::Descending => (span.to.map(<[u8]>::to_vec), span.from),
         };
+        let mut goes_on = false;
         loop {
-            let wanted = Wanted { as_of, near: near.as_ref().map(Vec::as_slice), far, order, at_once };
+            let near_key = near.as_ref().map(Vec::as_slice);
+            let wanted = Wanted { as_of, near: near_key, far, order, at_once, goes_on };
             let next = self.checked(as_of, || self.read_leaf(wanted, &mut batch))?;
             if !self.show(&batch, as_of, &mut long, each)? {
                 return Ok(());
             }
             match next {
                 None => return Ok(()),
-                Some(next) if order.goes_on(&near, &next) => near = next,
+                Some(next) if order.goes_on(&near, &next) => (near, goes_on) = (next, at_once > 1),
                 Some(_) => return Err(corrupt("the separators of the tree are not in order")),
             }
         }
@@ -118,13 +120,23 @@ impl<R: Region> TableReader<R> {
     }
 
     fn copy_leaf(&self, wanted: Wanted<'_>, batch: &mut Batch) -> Result<Option<Bound<Vec<u8>>>, Nonsense> {
-        let Wanted { as_of, near, far, order, at_once } = wanted;
+        let Wanted { as_of, near, far, order, at_once, goes_on } = wanted;
         let region = self.region();
         batch.clear();
         let Some((leaf, end)) = self.leaf_at(near, order)? else { return Ok(None) };
+        if let Some(end) = end.filter(|_| goes_on) {
+            self.fetch_next_leaves(end, order);
+        }
+        let end = end.map(|place| Separator::read(region, place.node, place.index));
         let next = end.map(|separator| separator.copy(self.layout(), self.region())).transpose()?;
         let end = next.as_deref().map(|bound| order.far_end(bound));
         let (permutation, positions) = self.positions_from(leaf, near, order)?;
+        if at_once > 1 {
+            for position in positions.clone() {
+                let slot = Slot { bucket: leaf, lane: permutation.lane(position) };
+                self.layout().prefetch(region, slot.entry(region));
+            }
+        }
         let ordered: &mut dyn Iterator<Item = usize> = match order {
             Order::Ascending => &mut positions.into_iter(),
             Order::Descending => &mut positions.rev(),
@@ -164,15 +176,37 @@ impl<R: Region> TableReader<R> {
         let (permutation, positions) = self.positions_from(leaf, near, Order::Ascending)?;
         let slot = |position| Slot { bucket: leaf, lane: permutation.lane(position) };
         let units = positions.map(|position| slot(position).entry(self.region())).collect();
+        let end = end.map(|place| Separator::read(self.region(), place.node, place.index));
         Ok((units, end.map(|separator| separator.copy(self.layout(), self.region())).transpose()?))
     }
 
-    /// The leaf that a bound is in, and the separator at which its range ends in that order, where it is not the last.
+    /// Has the memory fetched that the next two steps of a visit read, as far as the node above the leaf has it: the entries of
+    /// the next leaf, whose words the step before this one had fetched, and the words of the one after it.
+    fn fetch_next_leaves(&self, end: SeparatorPlace, order: Order) {
+        let (region, layout) = (self.region(), self.layout());
+        let Ok(separators) = node::separators(region, end.node) else { return };
+        let (next, after) = match order {
+            Order::Ascending => (end.index + 1, Some(end.index + 2).filter(|child| *child <= separators)),
+            Order::Descending => (end.index, end.index.checked_sub(1)),
+        };
+        let leaf = layout.block(node::child(region, end.node, next));
+        if let Ok(permutation) = layout.permutation(region, leaf) {
+            for lane in permutation.lanes() {
+                layout.prefetch(region, Slot { bucket: leaf, lane }.entry(region));
+            }
+        }
+        if let Some(after) = after {
+            let leaf = layout.block(node::child(region, end.node, after));
+            (0..node::LEAF_LINES).for_each(|line| region.prefetch(leaf + 8 * line));
+        }
+    }
+
+    /// The leaf that a bound is in, and where the separator is at which its range ends in that order, where it is not the last.
     fn leaf_at(
         &self,
         near: Bound<&[u8]>,
         order: Order,
-    ) -> Result<Option<(u64, Option<Separator>)>, Nonsense> {
+    ) -> Result<Option<(u64, Option<SeparatorPlace>)>, Nonsense> {
         let (region, layout) = (self.region(), self.layout());
         let Some(tree) = Tree::read(region)? else { return Ok(None) };
         let (mut block, mut end) = (layout.block(tree.root), None);
@@ -195,13 +229,13 @@ impl<R: Region> TableReader<R> {
                 Bound::Unbounded => separators,
             };
             end = match order {
-                Order::Ascending if index < separators => Some((block, index)),
-                Order::Descending if index > 0 => Some((block, index - 1)),
+                Order::Ascending if index < separators => Some(SeparatorPlace { node: block, index }),
+                Order::Descending if index > 0 => Some(SeparatorPlace { node: block, index: index - 1 }),
                 _ => end,
             };
             block = layout.child_block(region, block, index)?;
         }
-        Ok(Some((block, end.map(|(node, index)| Separator::read(region, node, index)))))
+        Ok(Some((block, end)))
     }
 
     /// The positions of a leaf that are within a bound.
@@ -232,6 +266,14 @@ impl<R: Region> TableReader<R> {
     }
 }
 
+/// A separator of an inner node.
+#[derive(Debug, Clone, Copy)]
+struct SeparatorPlace {
+    /// The node's first word.
+    node: u64,
+    index: usize,
+}
+
 /// What is to be read of a leaf.
 #[derive(Debug, Clone, Copy)]
 struct Wanted<'k> {
@@ -240,6 +282,8 @@ struct Wanted<'k> {
     far: Bound<&'k [u8]>,
     order: Order,
     at_once: usize,
+    /// Whether leaves before it were read, to their ends: then there are probably more after it.
+    goes_on: bool,
 }
 
 impl Order {
