@@ -271,8 +271,8 @@ impl Region for Timeless {
         Some(Duration::ZERO)
     }
 
-    fn expect_at_most(&self, bytes: u64) {
-        self.0.expect_at_most(bytes);
+    fn expect_growth(&self, bytes: u64) {
+        self.0.expect_growth(bytes);
     }
 }
 

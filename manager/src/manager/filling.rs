@@ -98,6 +98,13 @@ struct Filling<R> {
 
 impl<R: Region + Clone> Filling<R> {
     fn fill(&mut self) -> Result<(), ManagerError> {
+        let filled = self.fill_from_where_it_is();
+        // From here on its owner makes memory present.
+        self.region.expect_growth(0);
+        filled
+    }
+
+    fn fill_from_where_it_is(&mut self) -> Result<(), ManagerError> {
         let always = self.source.as_ref().is_some_and(|source| source.when == HydrateWhen::Always);
         if let Some(on_disk) = &mut self.on_disk {
             let filled = on_disk.fill(&self.region, always);

@@ -153,9 +153,8 @@ impl MappedRegion {
         // SAFETY: the mapping was just made, that long, and is unmapped only by `Mapping::drop`, which ends `Ahead` first.
         let pages = unsafe {
             let bytes = if writable { bytes } else { 0 };
-            let untold = (writable && !segment::is_ours(descriptor))
-                .then(|| segment::data_ends_before(descriptor, bytes as u64));
-            Pages::new(base, bytes, segment::memory_bytes(descriptor), untold)
+            let data_ended = segment::data_ends_before(descriptor, bytes as u64);
+            Pages::new(base, bytes, data_ended, segment::is_ours(descriptor))
         };
         let pages = Arc::new(pages);
         let ahead = Ahead::new(Arc::clone(&pages));
@@ -297,10 +296,6 @@ impl Region for MappedRegion {
         }
         let bytes = words.start * 8..words.end * 8;
         if !self.mapping.pages.are_present(&bytes) {
-            if let Some(chunk) = self.mapping.ahead.rushed_into(&bytes) {
-                // Less is needed than that: what does not work does not matter.
-                let _ = self.mapping.pages.make_chunk_present(chunk);
-            }
             self.mapping.pages.make_present(&bytes)?;
         }
         self.mapping.ahead.grown_by(&bytes);
@@ -329,8 +324,8 @@ impl Region for MappedRegion {
         let _ = word;
     }
 
-    fn expect_at_most(&self, bytes: u64) {
-        self.mapping.ahead.stay_below(bytes);
+    fn expect_growth(&self, bytes: u64) {
+        self.mapping.ahead.expect(bytes);
     }
 }
 

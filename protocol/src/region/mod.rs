@@ -103,8 +103,8 @@ pub trait Region: Send + Sync {
         None
     }
 
-    /// Says how much memory the table may take: none is made present ahead of its growth beyond that.
-    fn expect_at_most(&self, bytes: u64) {
+    /// Says by how much the table may still grow: no more is made present ahead of that.
+    fn expect_growth(&self, bytes: u64) {
         let _ = bytes;
     }
 }
@@ -161,7 +161,7 @@ macro_rules! forward_region {
             #[inline]
             fn clock(&self) -> Option<Duration> { (**self).clock() }
             #[inline]
-            fn expect_at_most(&self, bytes: u64) { (**self).expect_at_most(bytes) }
+            fn expect_growth(&self, bytes: u64) { (**self).expect_growth(bytes) }
         }
     )*};
 }

@@ -38,6 +38,11 @@ pub(super) fn used_bytes<R: Region>(region: &R) -> u64 {
     header_and_those.saturating_add(spans).saturating_add(buckets)
 }
 
+/// By how much the table may grow.
+pub(super) fn room_bytes<R: Region>(region: &R) -> u64 {
+    region.load(MAX_BYTES).saturating_sub(used_bytes(region))
+}
+
 /// What blocks have of the arena, with what pins hold, and what is left of the spans in use.
 pub(super) fn allocated_and_free_bytes<R: Region>(region: &R) -> (u64, u64) {
     let allocated = region.load(ALLOCATED).saturating_mul(UNIT_BYTES).saturating_add(held(region).bytes);
@@ -140,8 +145,7 @@ impl<R: Region> TableWriter<R> {
         let end = u32::try_from((first + spans) * SPAN_UNITS).map_err(|_| self.full())?;
         let start = self.reader.layout().block(next);
         let region = self.reader.region();
-        // The limit may be another by now.
-        region.expect_at_most(region.load(MAX_BYTES));
+        region.expect_growth(room_bytes(region));
         region.make_present(start..start + spans * SPAN_UNITS * super::class::UNIT_WORDS)?;
         if !class.is_node() {
             let blocks = self.stage.header(self.reader.region(), BLOCKS);

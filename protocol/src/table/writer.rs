@@ -28,6 +28,7 @@ use super::reader::TableReader;
 use super::reclaim::SWEEPS_WHEN_SHORT;
 use super::recovery::recover;
 use super::root::Root;
+use super::space::room_bytes;
 use super::stage::{self, Stage};
 use super::transaction::{Draft, Transaction};
 use crate::region::Region;
@@ -97,6 +98,7 @@ impl<R: Region> TableWriter<R> {
         let horizon = reader.region().load(HORIZON);
         check_versions(horizon, applied)?;
         let recorder = Recorder::open(reader.region(), reader.layout())?;
+        reader.region().expect_growth(room_bytes(reader.region()));
         let compaction = Compaction::of_new_owner(reader.region().load(DRAINING));
         Ok(Self {
             reader,

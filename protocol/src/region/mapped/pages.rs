@@ -4,10 +4,10 @@
 //! and is the most that a write ever waits for. A fresh chunk of 2 MiB, one without any page, becomes one huge page,
 //! where the kernel has one: its owner's death is noticed a hundred times faster then (rule H11).
 //!
-//! The bits do not say what is fresh: an heir's are all clear, and what was given back in part is in use in part. That
-//! the kernel is asked. Two threads make memory present, the owner's and the one that works ahead of it, and each page
-//! is asked for and counted once: a step is made under a lock, and so is the decision to make a chunk, but not the chunk
-//! itself, for which no write is to wait unless it needs just that one.
+//! A chunk is fresh that this process has not touched, and that has no page from an owner before it: it lies behind all
+//! pages that there were when it was mapped, or the kernel says so. Two threads make memory present, the owner's and the
+//! one that works ahead of it. Who makes a chunk claims it first, under a lock that nobody holds for longer than that: so
+//! each page is asked for once, and none is collapsed that the other has begun to use.
 
 use std::io;
 use std::ops::Range;
@@ -33,19 +33,23 @@ const STEPS_PER_CHUNK: u64 = CHUNK_BYTES / STEP_BYTES;
 pub(super) struct Pages {
     base: *mut u8,
     bytes: u64,
-    /// One bit for each step.
-    present: Box<[AtomicU64]>,
-    /// The chunk that is being made, which is paid for as a whole.
-    making: Mutex<Option<u64>>,
-    /// What the segment has, as far as this process knows: what it had when it was mapped, and what came and went here.
-    memory_bytes: AtomicU64,
-    /// Where the segment's pages ended when it was mapped, where the kernel does not tell which ones it has: it tells
-    /// the segment's owner only, and anybody else "all".
-    untold: Option<UpTo>,
+    /// One bit for each step: whether this process has made it present.
+    present: Bits,
+    chunks: Mutex<Chunks>,
+    /// Where the segment's pages ended when it was mapped.
+    data_ended: u64,
+    /// Whether the kernel tells which pages the segment has: it tells who may write the file, and others "all".
+    is_told: bool,
 }
 
-/// Pages that may be there: those before this offset.
-type UpTo = u64;
+/// What is known of the chunks.
+#[derive(Debug)]
+struct Chunks {
+    /// One bit for each: whether this process has made any of it present, or is about to.
+    touched: Bits,
+    /// Those that are being made, and paid for as a whole: by the owner, and by the thread that works ahead.
+    claimed: Vec<u64>,
+}
 
 // SAFETY: the pointer is only handed to `madvise`, and used for atomic operations on words.
 unsafe impl Send for Pages {}
@@ -55,26 +59,24 @@ unsafe impl Sync for Pages {}
 impl Pages {
     /// # Safety
     /// The mapping is that long, and stays while any method runs.
-    pub(super) unsafe fn new(base: *mut u8, bytes: usize, memory_bytes: u64, untold: Option<UpTo>) -> Self {
-        let steps = (bytes as u64).div_ceil(STEP_BYTES);
-        let present = (0..steps.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        let memory_bytes = AtomicU64::new(memory_bytes);
-        Self { base, bytes: bytes as u64, present, making: Mutex::default(), memory_bytes, untold }
+    pub(super) unsafe fn new(base: *mut u8, bytes: usize, data_ended: u64, is_ours: bool) -> Self {
+        let bytes = bytes as u64;
+        let chunks = Chunks { touched: Bits::new(bytes.div_ceil(CHUNK_BYTES)), claimed: Vec::new() };
+        let present = Bits::new(bytes.div_ceil(STEP_BYTES));
+        let mut pages = Self { base, bytes, present, chunks: Mutex::new(chunks), data_ended, is_told: true };
+        pages.is_told =
+            if data_ended < bytes { pages.missing_bytes(&(data_ended..data_ended + 1)) > 0 } else { is_ours };
+        pages
     }
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The segment's memory, nearly.
-    pub(super) fn memory_bytes(&self) -> u64 {
-        self.memory_bytes.load(Ordering::Relaxed)
-    }
-
     /// Whether this process has made all of these bytes present.
     #[inline]
     pub(super) fn are_present(&self, bytes: &Range<u64>) -> bool {
-        steps_of(bytes).all(|step| self.is_present(step))
+        steps_of(bytes).all(|step| self.present.has(step))
     }
 
     /// Makes all of these bytes present: whole chunks as huge pages, the rest step by step.
@@ -95,65 +97,74 @@ impl Pages {
     }
 
     fn make_step_present(&self, step: u64) -> Result<(), OutOfMemory> {
-        if self.is_present(step) {
+        if self.present.has(step) {
             return Ok(());
         }
-        let making = self.making();
-        let bytes = step * STEP_BYTES..(step + 1) * STEP_BYTES;
-        if *making != Some(step / STEPS_PER_CHUNK) && !self.is_present(step) {
-            // Pages from an owner before this one are no new memory: an heir gets them however little is left.
-            self.take(self.missing_bytes(&bytes).unwrap_or(STEP_BYTES))?;
+        let (chunk, bytes) = (step / STEPS_PER_CHUNK, step * STEP_BYTES..(step + 1) * STEP_BYTES);
+        let is_paid = {
+            let chunks = self.chunks();
+            chunks.touched.set(chunk);
+            chunks.claimed.contains(&chunk)
+        };
+        // Pages from an owner before this one are no new memory: an heir gets them however little is left.
+        let missing = if is_paid { 0 } else { self.missing_bytes(&bytes) };
+        if missing > 0 {
+            limits::ask_for(missing)?;
         }
         self.populate(bytes)?;
-        self.mark(step..step + 1);
+        self.present.set(step);
         Ok(())
     }
 
-    /// Makes a fresh chunk present, as one huge page where it can be; false where it has a page already, or another one is
-    /// being made, and nothing is done.
+    /// Makes a fresh chunk present, as one huge page where it can be; false where it is not fresh, and nothing is done.
     ///
     /// Collapsing is for fresh chunks only: a writer in the middle of one would be stopped for milliseconds. And it
     /// comes before populating: a chunk with a single page becomes a huge one in a fifth of the time of a full one,
     /// whose pages would have to be copied (0.5 against 2.6 ms; without any page there is nothing to collapse).
     pub(super) fn make_chunk_present(&self, chunk: u64) -> Result<bool, OutOfMemory> {
         let bytes = chunk * CHUNK_BYTES..(chunk + 1) * CHUNK_BYTES;
-        {
-            let mut making = self.making();
-            if making.is_some() || !self.is_fresh(&bytes) {
-                return Ok(false);
-            }
-            self.take(CHUNK_BYTES)?;
-            *making = Some(chunk);
+        if self.chunks().touched.set(chunk) || !self.had_no_page(&bytes) {
+            return Ok(false);
         }
-        let made = self.populate(bytes.start..bytes.start + 1).and_then(|()| {
-            self.collapse(chunk);
-            self.populate(bytes.clone())
-        });
+        self.chunks().claimed.push(chunk);
+        let made = self.make_claimed(chunk, &bytes);
+        let mut chunks = self.chunks();
         // Unless some of it was given back meanwhile.
-        if self.making().take() == Some(chunk) && made.is_ok() {
-            self.mark(steps_of(&bytes));
+        if let Some(place) = chunks.claimed.iter().position(|claimed| *claimed == chunk) {
+            chunks.claimed.swap_remove(place);
+            if made.is_ok() {
+                steps_of(&bytes).for_each(|step| _ = self.present.set(step));
+            }
         }
         made.map(|()| true)
+    }
+
+    fn make_claimed(&self, chunk: u64, bytes: &Range<u64>) -> Result<(), OutOfMemory> {
+        limits::ask_for(CHUNK_BYTES)?;
+        self.populate(bytes.start..bytes.start + 1)?;
+        // The owner may have come meanwhile: what it uses is not to be collapsed.
+        if !steps_of(bytes).any(|step| self.present.has(step)) {
+            self.collapse(chunk);
+        }
+        self.populate(bytes.clone())
     }
 
     /// Returns the memory of the whole pages in the range.
     pub(super) fn give_back(&self, bytes: Range<u64>) -> io::Result<()> {
         let page = rustix::param::page_size() as u64;
-        let (start, end) = (bytes.start.next_multiple_of(page), bytes.end / page * page);
-        if start >= end {
+        let bytes = bytes.start.next_multiple_of(page)..bytes.end / page * page;
+        if bytes.is_empty() {
             return Ok(());
         }
-        let bytes = start..end;
-        let mut making = self.making();
-        making.take_if(|chunk| *chunk * CHUNK_BYTES < bytes.end && bytes.start < (*chunk + 1) * CHUNK_BYTES);
-        let returned = end - start - self.missing_bytes(&bytes).unwrap_or(0);
-        for step in steps_of(&bytes) {
-            self.present[(step / 64) as usize].fetch_and(!(1 << (step % 64)), Ordering::Relaxed);
+        {
+            let mut chunks = self.chunks();
+            let (first, end) = (bytes.start / CHUNK_BYTES, bytes.end.div_ceil(CHUNK_BYTES));
+            chunks.claimed.retain(|chunk| !(first..end).contains(chunk));
+            let whole = bytes.start.div_ceil(CHUNK_BYTES)..bytes.end / CHUNK_BYTES;
+            whole.for_each(|chunk| chunks.touched.clear(chunk));
+            steps_of(&bytes).for_each(|step| self.present.clear(step));
         }
-        self.advise(bytes, Advice::LinuxRemove)?;
-        let less = |memory: u64| Some(memory.saturating_sub(returned));
-        let _ = self.memory_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-        Ok(())
+        Ok(self.advise(bytes, Advice::LinuxRemove)?)
     }
 
     /// Makes one huge page of the chunk; whether that went well. Works also where transparent huge pages for shared
@@ -170,49 +181,29 @@ impl Pages {
         self.advise(bytes, Advice::LinuxPopulateWrite)
     }
 
-    /// Whether the segment has no page there.
-    fn is_fresh(&self, bytes: &Range<u64>) -> bool {
-        match self.untold {
-            None => self.missing_bytes(bytes) == Some(bytes.end - bytes.start),
-            Some(up_to) => up_to <= bytes.start && !steps_of(bytes).any(|step| self.is_present(step)),
-        }
-    }
-
-    /// How much of these pages the segment does not have; none where the kernel does not say.
-    fn missing_bytes(&self, bytes: &Range<u64>) -> Option<u64> {
-        const PAGES: usize = 512;
-        if self.untold.is_some() {
-            return None;
-        }
+    /// How much of these pages the segment does not have; all, where the kernel does not say.
+    fn missing_bytes(&self, bytes: &Range<u64>) -> u64 {
         let page = rustix::param::page_size() as u64;
-        let mut missing = 0;
-        for start in bytes.clone().step_by(PAGES * page as usize) {
-            let length = (bytes.end - start).min(PAGES as u64 * page);
-            let mut resident = [0_u8; PAGES];
-            // SAFETY: inside the mapping, and one byte for each of its pages.
-            let told =
-                unsafe { libc::mincore(self.at(start).cast(), length as usize, resident.as_mut_ptr()) == 0 };
-            if !told {
-                return None;
-            }
-            let pages = &resident[..length.div_ceil(page) as usize];
-            missing += pages.iter().filter(|page| **page & 1 == 0).count() as u64 * page;
+        let length = bytes.end - bytes.start;
+        let mut resident = [0_u8; (CHUNK_BYTES / 4096) as usize];
+        let pages = &mut resident[..length.div_ceil(page) as usize];
+        // SAFETY: inside the mapping, and one byte for each of its pages.
+        let told =
+            unsafe { libc::mincore(self.at(bytes.start).cast(), length as usize, pages.as_mut_ptr()) == 0 };
+        if !(self.is_told && told) {
+            return length;
         }
-        Some(missing)
+        pages.iter().filter(|page| **page & 1 == 0).count() as u64 * page
     }
 
-    /// Asks for new memory, and counts it.
-    fn take(&self, bytes: u64) -> Result<(), OutOfMemory> {
-        if bytes > 0 {
-            limits::ask_for(bytes)?;
-            self.memory_bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
-        Ok(())
+    /// Whether no owner before this one left a page in a chunk.
+    fn had_no_page(&self, chunk: &Range<u64>) -> bool {
+        chunk.start >= self.data_ended || self.is_told && self.missing_bytes(chunk) == CHUNK_BYTES
     }
 
-    fn making(&self) -> MutexGuard<'_, Option<u64>> {
-        // It is right between any two statements.
-        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+    fn chunks(&self) -> MutexGuard<'_, Chunks> {
+        // They are right between any two statements.
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn populate(&self, bytes: Range<u64>) -> Result<(), OutOfMemory> {
@@ -253,16 +244,30 @@ impl Pages {
         // SAFETY: inside the mapping.
         unsafe { self.base.add(offset as usize) }
     }
+}
 
-    #[inline]
-    fn is_present(&self, step: u64) -> bool {
-        self.present[(step / 64) as usize].load(Ordering::Relaxed) & (1 << (step % 64)) != 0
+/// A bit for each of some things, all clear at first.
+#[derive(Debug)]
+struct Bits(Box<[AtomicU64]>);
+
+impl Bits {
+    fn new(length: u64) -> Self {
+        Self((0..length.div_ceil(64)).map(|_| AtomicU64::new(0)).collect())
     }
 
-    fn mark(&self, steps: Range<u64>) {
-        for step in steps {
-            self.present[(step / 64) as usize].fetch_or(1 << (step % 64), Ordering::Relaxed);
-        }
+    #[inline]
+    fn has(&self, place: u64) -> bool {
+        self.0[(place / 64) as usize].load(Ordering::Relaxed) & (1 << (place % 64)) != 0
+    }
+
+    /// Whether it was set before.
+    fn set(&self, place: u64) -> bool {
+        let bit = 1 << (place % 64);
+        self.0[(place / 64) as usize].fetch_or(bit, Ordering::Relaxed) & bit != 0
+    }
+
+    fn clear(&self, place: u64) {
+        self.0[(place / 64) as usize].fetch_and(!(1 << (place % 64)), Ordering::Relaxed);
     }
 }
 
