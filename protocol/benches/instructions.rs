@@ -14,7 +14,7 @@
 //! Each figure is the mean over 20,000 operations, one commit each, in random order on a table of 20,000 entries (twice as
 //! many after the inserts), with keys of 8 bytes and values of 64; a value that is read is copied out. Housekeeping, the
 //! growth of the index and the loop around the operation are in it. `pinned` is an overwrite while there is a snapshot, a new one
-//! for each 5,000 writes. Beside them the same on std's maps, with keys and values
+//! for each 5,000 writes; `scan` is of a snapshot, for each entry. Beside them the same on std's maps, with keys and values
 //! of any length as a table has them.
 
 use std::collections::{BTreeMap, HashMap};
@@ -30,7 +30,7 @@ use heirloom_protocol::region::{MappedRegion, OutOfMemory, Region};
 use heirloom_protocol::sys::segment::Segment;
 use heirloom_protocol::table::{self, Kind, Modify, Pin, TableOptions, TableWriter};
 
-const OPERATIONS: [&str; 6] = ["get", "overwrite", "pinned", "insert", "remove", "add"];
+const OPERATIONS: [&str; 7] = ["get", "overwrite", "pinned", "insert", "remove", "add", "scan"];
 const SUBJECTS: [&str; 4] = ["set", "ordered_set", "HashMap", "BTreeMap"];
 
 /// Tells this program what to do once, under callgrind: a subject and an operation.
@@ -152,8 +152,8 @@ fn count(subject: &str, operation: &str) -> u64 {
 
 /// What is counted.
 #[inline(never)]
-fn measured(keys: &[u64], mut each: impl FnMut(u64)) {
-    keys.iter().for_each(|key| each(*key));
+fn measured<T>(keys: &[u64], mut each: impl FnMut(u64) -> T) {
+    keys.iter().for_each(|key| _ = each(*key));
 }
 
 fn run(subject: &str, operation: &str, entries: u64) {
@@ -202,6 +202,7 @@ fn run_on(subject: &mut impl Subject, operation: &str, entries: u64) {
         "insert" => measured(new, |key| subject.put(key, &[9; 64])),
         "remove" => measured(&shuffled, |key| subject.remove(key)),
         "add" => measured(&shuffled, |key| subject.add(key)),
+        "scan" => measured(&[0], |_| black_box(subject.scan(black_box(0)))),
         other => panic!("{other} is no operation"),
     }
 }
@@ -211,6 +212,8 @@ trait Subject {
     fn put(&mut self, key: u64, value: &[u8]);
     fn remove(&mut self, key: u64);
     fn add(&mut self, key: u64);
+    /// Adds up all values' first bytes.
+    fn scan(&mut self, sum: u64) -> u64;
     /// Takes a snapshot instead of the one before.
     fn pin_anew(&mut self) {}
 }
@@ -307,6 +310,18 @@ impl Subject for Table {
         self.0.add(&key.to_be_bytes(), 1).expect("it is a counter");
     }
 
+    fn scan(&mut self, mut sum: u64) -> u64 {
+        let region = self.0.reader().region();
+        let pin = table::pin(region).expect("there is no other pin");
+        let scanned = self.0.reader().snapshot(pin).scan(&mut |_, value| {
+            sum += u64::from(value[0]);
+            true
+        });
+        scanned.expect("the pin stands");
+        table::unpin(region, pin);
+        sum
+    }
+
     fn pin_anew(&mut self) {
         let region = self.0.reader().region();
         if let Some(pin) = self.1.take() {
@@ -341,6 +356,10 @@ macro_rules! map_subject {
                 let counter = self.0.entry(key.to_be_bytes().to_vec()).or_insert_with(|| vec![0; 8]);
                 let count = i64::from_le_bytes(counter[..].try_into().expect("8 bytes")) + 1;
                 counter.copy_from_slice(&count.to_le_bytes());
+            }
+
+            fn scan(&mut self, sum: u64) -> u64 {
+                self.0.values().fold(sum, |sum, value| sum + u64::from(value[0]))
             }
         }
     };

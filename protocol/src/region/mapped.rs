@@ -234,11 +234,12 @@ impl Region for MappedRegion {
         // SAFETY: what is copied is inside what was checked and reserved.
         let copy =
             |offset: usize| unsafe { to.add(offset).write((*from.add(offset)).load(LOAD).to_le_bytes()) };
-        let in_lines = words - words % LINE_WORDS;
-        for line in (0..in_lines).step_by(LINE_WORDS) {
+        let mut line = 0;
+        while line + LINE_WORDS <= words {
             (line..line + LINE_WORDS).for_each(copy);
+            line += LINE_WORDS;
         }
-        (in_lines..words).for_each(copy);
+        (line..words).for_each(copy);
         // SAFETY: all of these bytes were just written.
         unsafe { into.set_len(start + bytes) };
         true

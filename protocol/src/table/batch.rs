@@ -18,11 +18,12 @@ pub(super) struct Batch {
     entries: Vec<Copied>,
 }
 
-/// An entry in the bytes of a batch: the key from `start` on, then the value.
+/// An entry in the bytes of a batch: the key from `start` on, then the value from the next word on.
 #[derive(Debug, Clone, Copy)]
 struct Copied {
     start: usize,
     key_end: usize,
+    value_start: usize,
     /// None for a long value, which is not in the bytes.
     end: Option<usize>,
     attributes: Attributes,
@@ -43,11 +44,17 @@ impl Batch {
         self.key_of(&self.entries[place])
     }
 
+    /// The key of the entry that was copied last.
+    pub(super) fn last_key(&self) -> Option<&[u8]> {
+        self.entries.last().map(|entry| self.key_of(entry))
+    }
+
     fn key_of(&self, entry: &Copied) -> &[u8] {
         &self.bytes[entry.start..entry.key_end]
     }
 
     /// Copies an entry behind those that are there, and says at which place.
+    #[inline]
     pub(super) fn push<R: Region>(
         &mut self,
         region: &R,
@@ -55,16 +62,15 @@ impl Batch {
         entry: &Entry,
     ) -> Result<usize, Nonsense> {
         let start = self.bytes.len();
-        let key_is_whole = region.copy_out(entry.key_at(block), entry.key_bytes, &mut self.bytes);
-        let key_end = self.bytes.len();
+        let (key_end, value_start) = (start + entry.key_bytes, start + entry.key_bytes.next_multiple_of(8));
         let long = entry.value_bytes > LONG_VALUE_BYTES;
-        let value_is_whole =
-            long || region.copy_out(entry.value_at(block), entry.value_bytes, &mut self.bytes);
-        if !key_is_whole || !value_is_whole {
+        let end = if long { key_end } else { value_start + entry.value_bytes };
+        // The value is right behind the key.
+        if !region.copy_out(entry.key_at(block), end - start, &mut self.bytes) {
             return Err(Nonsense("an entry ends outside the segment"));
         }
-        let end = (!long).then_some(self.bytes.len());
-        self.entries.push(Copied { start, key_end, end, attributes: entry.attributes });
+        let end = (!long).then_some(end);
+        self.entries.push(Copied { start, key_end, value_start, end, attributes: entry.attributes });
         Ok(self.entries.len() - 1)
     }
 
@@ -88,7 +94,7 @@ impl<R: Region> TableReader<R> {
         for entry in &batch.entries {
             let key = batch.key_of(entry);
             let go_on = match entry.end {
-                Some(end) => each(key, &batch.bytes[entry.key_end..end], entry.attributes),
+                Some(end) => each(key, &batch.bytes[entry.value_start..end], entry.attributes),
                 None => {
                     long.clear();
                     let is_bag = self.layout().kind.is_bag();

@@ -17,6 +17,8 @@
 //!
 //! The reader loads word 2 (the link) before the other words: see [`super::index`] for why that order matters.
 
+use std::array;
+
 use super::class::{Class, Unit};
 use super::entry::HEADER_WORDS;
 use crate::region::Region;
@@ -54,7 +56,7 @@ pub(super) struct Slot {
 
 impl Slot {
     /// The word with the slot's offset.
-    #[inline]
+    #[inline(always)]
     pub(super) fn offset_word(self) -> u64 {
         self.bucket + 3 + self.lane / 2
     }
@@ -96,6 +98,14 @@ impl Slot {
         (0..SLOTS).map(move |lane| Slot { bucket, lane })
     }
 
+    /// The entries in the slots of a bucket, lane by lane.
+    #[inline(always)]
+    pub(super) fn entries<V: View>(view: &V, bucket: u64) -> [Unit; SLOTS as usize] {
+        let words: [u64; SLOTS as usize / 2] =
+            array::from_fn(|pair| view.word(Slot { bucket, lane: 2 * pair as u64 }.offset_word()));
+        array::from_fn(|lane| Slot { bucket, lane: lane as u64 }.offset_in(words[lane / 2]))
+    }
+
     /// The first unused slot of a bucket.
     #[inline]
     pub(super) fn unused<V: View>(view: &V, bucket: u64) -> Option<Slot> {
@@ -107,6 +117,7 @@ impl Slot {
     }
 
     /// The entry in the slot.
+    #[inline(always)]
     pub(super) fn entry<V: View>(self, view: &V) -> Unit {
         self.offset_in(view.word(self.offset_word()))
     }
@@ -160,6 +171,13 @@ impl Candidates {
             | agree(view.word(bucket + 1), telling) << 4
             | (agree(last, telling) & 3) << 8;
         Self { lanes, link: Unit((last >> 32) as u32) }
+    }
+
+    /// The slot of the first one.
+    #[inline(always)]
+    pub(super) fn first<V: View>(view: &V, bucket: u64, hash: u64) -> Option<Slot> {
+        let lanes = Self::of(view, bucket, hash).lanes;
+        (lanes != 0).then(|| Slot { bucket, lane: u64::from(lanes.trailing_zeros()) })
     }
 
     /// The next lane.

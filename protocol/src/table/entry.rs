@@ -142,14 +142,7 @@ impl Entry {
     /// mean that it is another key's.
     #[inline(always)]
     pub(super) fn read_small<R: Region>(region: &R, block: u64, key: &[u8]) -> Option<Self> {
-        let first = region.load(block);
-        // A longer key's length would be taken for flags: 256 is LARGE.
-        if key.len() > SMALL_KEY_BYTES as usize
-            || first & 0xfff != key.len() as u64
-            || !region.equals(block + HEADER_WORDS, key)
-        {
-            return None;
-        }
+        let first = Self::first_of_small(region, block, key)?;
         let second = region.load(block + 1);
         Some(Self {
             begin: first >> 12,
@@ -160,6 +153,30 @@ impl Entry {
             value_bytes: (second & SMALL_VALUE_BYTES) as usize,
             attributes: Attributes::default(),
         })
+    }
+
+    /// Where the value of such an entry begins, and how many bytes it has, where it has not been removed.
+    #[inline(always)]
+    pub(super) fn small_value<R: Region>(region: &R, block: u64, key: &[u8]) -> Option<(u64, usize)> {
+        Self::first_of_small(region, block, key)?;
+        // Above its length is the version that removed it.
+        let bytes = region.load(block + 1);
+        let value_at = block + HEADER_WORDS + (key.len() as u64).div_ceil(8);
+        (bytes <= SMALL_VALUE_BYTES).then_some((value_at, bytes as usize))
+    }
+
+    /// Word 0, where the entry has the key and is not large.
+    #[inline(always)]
+    fn first_of_small<R: Region>(region: &R, block: u64, key: &[u8]) -> Option<u64> {
+        let first = region.load(block);
+        // A longer key's length would be taken for flags: 256 is LARGE.
+        if key.len() > SMALL_KEY_BYTES as usize
+            || first & 0xfff != key.len() as u64
+            || !region.equals(block + HEADER_WORDS, key)
+        {
+            return None;
+        }
+        Some(first)
     }
 
     #[cold]

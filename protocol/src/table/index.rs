@@ -99,6 +99,23 @@ impl Layout {
         (self.index.words / BUCKET_WORDS).min(1 << 31) as u32
     }
 
+    /// Where the value of a key begins that is where it nearly always is, and how many bytes it has. None means nothing.
+    ///
+    /// This is [`Layout::find_at_first`] for a get, which wants no more than that. Its instructions count: while one get waits
+    /// for memory, a processor begins the next ones, as many as it has room for their instructions.
+    #[inline(always)]
+    pub(super) fn value_at_first<R: Region>(
+        &self,
+        region: &R,
+        hash: u64,
+        key: &[u8],
+    ) -> Option<(u64, usize)> {
+        let root = self.root(region).ok()?;
+        let slot = Candidates::first(region, self.bucket(root.bucket(hash)), hash)?;
+        let unit = slot.entry(region);
+        Entry::small_value(region, self.block(unit), key).filter(|_| !unit.is_none())
+    }
+
     /// Looks for a key where it nearly always is: behind the first candidate of its main bucket. None means nothing.
     #[inline(always)]
     pub(super) fn find_at_first<R: Region>(
@@ -109,8 +126,7 @@ impl Layout {
         key: &[u8],
     ) -> Option<Found> {
         let bucket = self.bucket(root.bucket(hash));
-        let lane = Candidates::of(region, bucket, hash).next()?;
-        let slot = Slot { bucket, lane };
+        let slot = Candidates::first(region, bucket, hash)?;
         let unit = slot.entry(region);
         let block = self.block(unit);
         let entry = Entry::read_small(region, block, key).filter(|_| !unit.is_none())?;

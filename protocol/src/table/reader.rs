@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
 use super::TableInfo;
-use super::bucket::{Candidates, Slot};
+use super::bucket::Candidates;
 use super::class::Unit;
 use super::clock::Clock;
 use super::entry::{Attributes, Entry};
@@ -150,14 +150,12 @@ impl<R: Region> TableReader<R> {
         let start = value.len();
         let hash = self.layout.hash(key);
         let horizon = self.region.load(HORIZON);
-        // The straight path: found at first, and undisturbed. All else is out of line.
-        if let Ok(root) = self.layout.root(&self.region)
-            && let Some(found) = self.layout.find_at_first(&self.region, root, hash, key)
-            && found.entry.is_there(&self.clock)
-            && self.copy_value(found.block, &found.entry, value)
+        // The straight path: found at first, a small entry that is there, and undisturbed. All else is out of line.
+        if let Some((at, bytes)) = self.layout.value_at_first(&self.region, hash, key)
+            && self.region.copy_out(at, bytes, value)
             && self.stands(horizon)
         {
-            return Ok(Some(found.entry.attributes));
+            return Ok(Some(Attributes::default()));
         }
         value.truncate(start);
         self.get_again(key, hash, value)
@@ -179,8 +177,8 @@ impl<R: Region> TableReader<R> {
             self.region.prefetch(bucket);
         }
         for (hash, bucket) in buckets {
-            if let Some(lane) = Candidates::of(&self.region, bucket, hash).next() {
-                self.layout.prefetch(&self.region, Slot { bucket, lane }.entry(&self.region));
+            if let Some(slot) = Candidates::first(&self.region, bucket, hash) {
+                self.layout.prefetch(&self.region, slot.entry(&self.region));
             }
         }
     }

@@ -105,8 +105,7 @@ impl<R: Region> TableReader<R> {
         for _ in 0..MAX_CHAIN {
             // The link first: see `super::index`.
             let next = link(self.region(), words);
-            for slot in Slot::all(words) {
-                let unit = slot.entry(self.region());
+            for unit in Slot::entries(self.region(), words) {
                 if !unit.is_none() {
                     self.read_entry(unit, range, as_of, bucket)?;
                 }
@@ -124,13 +123,14 @@ impl<R: Region> TableReader<R> {
     fn fetch_next_buckets(&self, root: Root, range: Range) {
         let Some(next) = range.last.checked_add(1) else { return };
         let number = root.bucket(next.reverse_bits());
-        for slot in Slot::all(self.layout().bucket(number)) {
-            self.layout().prefetch(self.region(), slot.entry(self.region()));
+        for unit in Slot::entries(self.region(), self.layout().bucket(number)) {
+            self.layout().prefetch(self.region(), unit);
         }
         let after = next.wrapping_add(1 << (64 - root.depth(number)));
         self.region().prefetch(self.layout().bucket(root.bucket(after.reverse_bits())));
     }
 
+    #[inline]
     fn read_entry(&self, unit: Unit, range: Range, as_of: AsOf, bucket: &mut Bucket) -> Result<(), Nonsense> {
         let Some((block, entry)) = self.resolve(unit, as_of)? else {
             return Ok(());

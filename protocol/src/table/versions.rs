@@ -32,10 +32,28 @@ const MOST_VERSIONS: usize = 1 << 20;
 impl<R: Region> TableReader<R> {
     /// The entry that a reader sees where a slot points to `unit`, and the first word of its block; none where the key
     /// is not there as of then. What it reads may be garbage until the horizon has been looked at again (R9).
-    #[inline]
+    #[inline(always)]
     pub(super) fn resolve(&self, unit: Unit, as_of: AsOf) -> Result<Option<(u64, Entry)>, Nonsense> {
         let block = self.layout().block(unit);
         let entry = Entry::read(self.region(), block).ok_or(Nonsense("a slot points to what is no entry"))?;
+        let is_in_time = match as_of {
+            AsOf::Newest => true,
+            AsOf::Version(pin) => entry.begin <= pin.version(),
+        };
+        // Nearly always.
+        if is_in_time && !entry.is_removed() && entry.attributes.deadline_ms.is_none() {
+            return Ok(Some((block, entry)));
+        }
+        self.resolve_in_time(block, entry, as_of)
+    }
+
+    #[inline(never)]
+    fn resolve_in_time(
+        &self,
+        block: u64,
+        entry: Entry,
+        as_of: AsOf,
+    ) -> Result<Option<(u64, Entry)>, Nonsense> {
         let found = match as_of {
             AsOf::Newest => (!entry.is_removed()).then_some((block, entry)),
             AsOf::Version(pin) => self.resolve_version(block, entry, pin.version())?,

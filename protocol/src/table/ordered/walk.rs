@@ -144,23 +144,28 @@ impl<R: Region> TableReader<R> {
         for position in ordered {
             let unit = Slot { bucket: leaf, lane: permutation.lane(position) }.entry(self.region());
             let Some((block, entry)) = self.resolve(unit, as_of)? else { continue };
-            let place = batch.push(region, block, &entry)?;
-            let key = batch.key(place);
+            batch.push(region, block, &entry)?;
+            if batch.len() == at_once {
+                break;
+            }
+        }
+        // They are in their order: where the last one lies within the range, all do.
+        let mut is_at_its_end = false;
+        while let Some(key) = batch.last_key() {
             // A leaf whose neighbour has gone since the way to it was read may have keys of that one's range by now.
             let (beyond, elsewhere) =
                 (order.is_beyond(key, far), end.is_some_and(|end| order.is_beyond(key, end)));
-            if beyond || elsewhere {
-                batch.pop();
-            }
-            if beyond {
-                return Ok(None);
-            }
-            if elsewhere {
+            if !beyond && !elsewhere {
                 break;
             }
-            if batch.len() == at_once {
-                return Ok(Some(Bound::Excluded(batch.key(place).to_vec())));
-            }
+            is_at_its_end |= beyond;
+            batch.pop();
+        }
+        if is_at_its_end {
+            return Ok(None);
+        }
+        if let Some(key) = batch.last_key().filter(|_| batch.len() == at_once) {
+            return Ok(Some(Bound::Excluded(key.to_vec())));
         }
         let next = next.filter(|bound| !order.is_beyond(bound, far));
         Ok(next.map(|bound| match order {
