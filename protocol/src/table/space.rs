@@ -102,10 +102,8 @@ impl<R: Region> TableWriter<R> {
         };
         *staged = rest.to_word();
         self.check_block(block, class)?;
-        if !self.space.pins.is_empty() {
-            // What waited for a pin was last touched before that: the next entry does not wait for its block.
-            self.reader.layout().prefetch(self.reader.region(), rest.first);
-        }
+        // What waited for a pin once is not in the cache, and comes round for ever: the next entry does not wait for its block.
+        self.reader.layout().prefetch(self.reader.region(), rest.first);
         if block == ready {
             self.space.take_last(class.index());
             self.space.waiting |= !rest.is_empty();
