@@ -109,9 +109,12 @@ fn eat(process: &str) -> Outcome {
     }
 }
 
-/// A zombie is not.
+/// Who is ending is not, though its memory is still to be torn down: what it leaves is for its heir.
 fn is_running(process: &str) -> bool {
+    const PF_EXITING: u64 = 4;
     let Ok(stat) = fs::read_to_string(format!("/proc/{process}/stat")) else { return false };
-    let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
-    !matches!(state, Some("Z" | "X") | None)
+    let Some((_, rest)) = stat.rsplit_once(')') else { return false };
+    let fields: Vec<_> = rest.split_whitespace().collect();
+    let flags = fields.get(6).and_then(|flags| flags.parse::<u64>().ok());
+    !matches!(fields.first(), Some(&("Z" | "X")) | None) && flags.is_some_and(|flags| flags & PF_EXITING == 0)
 }
