@@ -64,8 +64,12 @@ impl Pages {
         let chunks = Chunks { touched: Bits::new(bytes.div_ceil(CHUNK_BYTES)), claimed: Vec::new() };
         let present = Bits::new(bytes.div_ceil(STEP_BYTES));
         let mut pages = Self { base, bytes, present, chunks: Mutex::new(chunks), data_ended, is_told: true };
-        pages.is_told =
-            if data_ended < bytes { pages.missing_bytes(&(data_ended..data_ended + 1)) > 0 } else { is_ours };
+        pages.is_told = if data_ended < bytes {
+            // There is none.
+            pages.missing_bytes(&(data_ended..data_ended + 1)).is_some_and(|missing| missing > 0)
+        } else {
+            is_ours
+        };
         pages
     }
 
@@ -107,7 +111,7 @@ impl Pages {
             chunks.claimed.contains(&chunk)
         };
         // Pages from an owner before this one are no new memory: an heir gets them however little is left.
-        let missing = if is_paid { 0 } else { self.missing_bytes(&bytes) };
+        let missing = if is_paid { 0 } else { self.missing_bytes(&bytes).unwrap_or(STEP_BYTES) };
         if missing > 0 {
             limits::ask_for(missing)?;
         }
@@ -126,6 +130,7 @@ impl Pages {
         if self.chunks().touched.set(chunk) || !self.had_no_page(&bytes) {
             return Ok(false);
         }
+        limits::ask_for(CHUNK_BYTES)?;
         self.chunks().claimed.push(chunk);
         let made = self.make_claimed(chunk, &bytes);
         let mut chunks = self.chunks();
@@ -140,7 +145,6 @@ impl Pages {
     }
 
     fn make_claimed(&self, chunk: u64, bytes: &Range<u64>) -> Result<(), OutOfMemory> {
-        limits::ask_for(CHUNK_BYTES)?;
         self.populate(bytes.start..bytes.start + 1)?;
         // The owner may have come meanwhile: what it uses is not to be collapsed.
         if !steps_of(bytes).any(|step| self.present.has(step)) {
@@ -160,11 +164,14 @@ impl Pages {
             let mut chunks = self.chunks();
             let (first, end) = (bytes.start / CHUNK_BYTES, bytes.end.div_ceil(CHUNK_BYTES));
             chunks.claimed.retain(|chunk| !(first..end).contains(chunk));
-            let whole = bytes.start.div_ceil(CHUNK_BYTES)..bytes.end / CHUNK_BYTES;
-            whole.for_each(|chunk| chunks.touched.clear(chunk));
             steps_of(&bytes).for_each(|step| self.present.clear(step));
         }
-        Ok(self.advise(bytes, Advice::LinuxRemove)?)
+        let whole = bytes.start.div_ceil(CHUNK_BYTES)..bytes.end / CHUNK_BYTES;
+        self.advise(bytes, Advice::LinuxRemove)?;
+        // Not before: who makes one would make what is then removed.
+        let chunks = self.chunks();
+        whole.for_each(|chunk| chunks.touched.clear(chunk));
+        Ok(())
     }
 
     /// Makes one huge page of the chunk; whether that went well. Works also where transparent huge pages for shared
@@ -181,8 +188,8 @@ impl Pages {
         self.advise(bytes, Advice::LinuxPopulateWrite)
     }
 
-    /// How much of these pages the segment does not have; all, where the kernel does not say.
-    fn missing_bytes(&self, bytes: &Range<u64>) -> u64 {
+    /// How much of these pages the segment does not have; none where the kernel does not say.
+    fn missing_bytes(&self, bytes: &Range<u64>) -> Option<u64> {
         let page = rustix::param::page_size() as u64;
         let length = bytes.end - bytes.start;
         let mut resident = [0_u8; (CHUNK_BYTES / 4096) as usize];
@@ -190,15 +197,12 @@ impl Pages {
         // SAFETY: inside the mapping, and one byte for each of its pages.
         let told =
             unsafe { libc::mincore(self.at(bytes.start).cast(), length as usize, pages.as_mut_ptr()) == 0 };
-        if !(self.is_told && told) {
-            return length;
-        }
-        pages.iter().filter(|page| **page & 1 == 0).count() as u64 * page
+        (self.is_told && told).then(|| pages.iter().filter(|page| **page & 1 == 0).count() as u64 * page)
     }
 
     /// Whether no owner before this one left a page in a chunk.
     fn had_no_page(&self, chunk: &Range<u64>) -> bool {
-        chunk.start >= self.data_ended || self.is_told && self.missing_bytes(chunk) == CHUNK_BYTES
+        chunk.start >= self.data_ended || self.missing_bytes(chunk) == Some(CHUNK_BYTES)
     }
 
     fn chunks(&self) -> MutexGuard<'_, Chunks> {

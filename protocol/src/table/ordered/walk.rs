@@ -144,8 +144,8 @@ impl<R: Region> TableReader<R> {
         for position in ordered {
             let unit = Slot { bucket: leaf, lane: permutation.lane(position) }.entry(self.region());
             let Some((block, entry)) = self.resolve(unit, as_of)? else { continue };
-            batch.push(region, block, &entry)?;
-            if batch.len() == at_once {
+            let place = batch.push(region, block, &entry)?;
+            if batch.len() == at_once || order.is_beyond(batch.key(place), far) {
                 break;
             }
         }
