@@ -168,7 +168,7 @@ impl<R: Region> TableWriter<R> {
         let (region, layout, root) = (self.reader.region(), self.reader.layout(), self.root()?);
         let number = root.bucket(place.order.reverse_bits());
         let chain = layout.chain(region, number)?;
-        let units = chain.into_iter().flat_map(Slot::all).map(|slot| slot.entry(region)).collect();
+        let units = chain.into_iter().flat_map(|bucket| Slot::entries(region, bucket)).collect();
         let last = place.order | (u64::MAX >> root.depth(number));
         Ok((units, last.checked_add(1).map(|order| Place { order, ..Place::default() })))
     }

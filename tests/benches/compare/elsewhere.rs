@@ -12,39 +12,52 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
 pub(crate) fn alone<const ORDERED: bool>(work: &Work) -> Figures {
     start_reader(&segment_of(&filled::<ORDERED>(work)), work)
 }
 
-/// The owner overwrites each value with itself, from before the reader starts until after it has ended.
 pub(crate) fn beside_writer<const ORDERED: bool>(work: &Work) -> Figures {
+    while_owner_writes::<ORDERED, _>(work, Duration::ZERO, |segment| start_reader(segment, work))
+}
+
+/// The owner overwrites each value with itself, one in so long a time, from before `read` begins until after it has ended.
+pub(crate) fn while_owner_writes<const ORDERED: bool, T>(
+    work: &Work,
+    pace: Duration,
+    read: impl FnOnce(&str) -> T,
+) -> T {
     let mut owner = filled::<ORDERED>(work);
     let (segment, order) = (segment_of(&owner), work.order(Step::Overwrite, 0));
     let over = &AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(move || {
-            let mut some = order.chunks(100).cycle();
+            let (mut some, mut next) = (order.chunks(10).cycle(), Instant::now());
             while !over.load(Ordering::Relaxed) {
                 let keys = some.next().expect("a circle has no end");
                 owner.write(work.writes(keys, Step::Insert));
+                next += pace * keys.len() as u32;
+                if !pace.is_zero() {
+                    thread::sleep(next.saturating_duration_since(Instant::now()));
+                }
             }
         });
-        let figures = start_reader(&segment, work);
+        let done = read(&segment);
         over.store(true, Ordering::Relaxed);
-        figures
+        done
     })
 }
 
-pub(crate) fn filled<const ORDERED: bool>(work: &Work) -> Heirloom<ORDERED> {
+fn filled<const ORDERED: bool>(work: &Work) -> Heirloom<ORDERED> {
     let mut owner = Heirloom::new(work.len());
     owner.write(work.writes(&work.order(Step::Insert, 0), Step::Insert));
     owner
 }
 
 /// Where another process finds the segment, for as long as its owner lives.
-pub(crate) fn segment_of<const ORDERED: bool>(owner: &Heirloom<ORDERED>) -> String {
+fn segment_of<const ORDERED: bool>(owner: &Heirloom<ORDERED>) -> String {
     format!("/proc/{}/fd/{}", process::id(), owner.segment.as_fd().as_raw_fd())
 }
 

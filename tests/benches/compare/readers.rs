@@ -3,17 +3,15 @@
 //! What is compared is the wall's time, since waiting for each other is what they might do. A reader begins when it is
 //! told to, so that two of them run side by side from their first get to nearly the last.
 
-use crate::elsewhere::{filled, open, segment_of};
+use crate::elsewhere::{open, while_owner_writes};
 use crate::figures::middle;
 use crate::subjects::heirloom::read_all;
-use crate::turn::Subject;
 use crate::work::{Clock, Step, Work};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-use std::{env, io, thread};
+use std::time::Duration;
+use std::{env, io};
 
 /// Its name in `--only`.
 pub(crate) const NAME: &str = "readers";
@@ -42,24 +40,12 @@ impl Readers {
 
     /// Measures both once more.
     pub(crate) fn run(&mut self, work: &Work) {
-        let mut owner = filled::<false>(work);
-        let (segment, order) = (segment_of(&owner), work.order(Step::Overwrite, 0));
-        let over = &AtomicBool::new(false);
-        thread::scope(|scope| {
-            scope.spawn(move || {
-                let mut some = order.chunks(10).cycle();
-                let mut next = Instant::now();
-                while !over.load(Ordering::Relaxed) {
-                    let keys = some.next().expect("a circle has no end");
-                    owner.write(work.writes(keys, Step::Insert));
-                    next += Duration::from_secs(1) / COMMITS_PER_SECOND * keys.len() as u32;
-                    thread::sleep(next.saturating_duration_since(Instant::now()));
-                }
-            });
-            self.one.push(gets(1, &segment, work));
-            self.two.push(gets(2, &segment, work));
-            over.store(true, Ordering::Relaxed);
+        let pace = Duration::from_secs(1) / COMMITS_PER_SECOND;
+        let (one, two) = while_owner_writes::<false, _>(work, pace, |segment| {
+            (gets(1, segment, work), gets(2, segment, work))
         });
+        self.one.push(one);
+        self.two.push(two);
     }
 }
 

@@ -7,7 +7,7 @@
 //! A chunk is fresh that this process has not touched, and that has no page from an owner before it: it lies behind all
 //! pages that there were when it was mapped, or the kernel says so. Two threads make memory present, the owner's and the
 //! one that works ahead of it. Who makes a chunk claims it first, under a lock that nobody holds for longer than that: so
-//! each page is asked for once, and none is collapsed that the other has begun to use.
+//! no page is used before it was asked for, and a chunk whose first step the other has made is not collapsed.
 
 use std::io;
 use std::ops::Range;
